@@ -1,0 +1,270 @@
+//! Exact decimals: money, and everything else that is summed.
+//!
+//! A [`Decimal`] counts units of 10^-12 in an `i128`. That is the very domain of a DynamoDB
+//! number (38 significant digits, exact), so a sum is the same number here and in the table, and
+//! addition is associative: no order of arrival, split or merge can change a total. Floats are
+//! neither, which is why no text is ever read through one.
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::ops::Neg;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// Digits kept after the point.
+pub const FRACTION_DIGITS: u32 = 12;
+const ONE: i128 = 10_i128.pow(FRACTION_DIGITS);
+
+/// An exact decimal with up to 12 digits after the point and 26 before it.
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Decimal(i128);
+
+/// Why a text is not a [`Decimal`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DecimalError {
+    /// Not a JSON number.
+    #[error("is not a number")]
+    NotANumber,
+    /// It has non-zero digits beyond the twelfth after the point; rounding it would lose money.
+    #[error("has more than {FRACTION_DIGITS} digits after the point")]
+    TooFine,
+    /// It has more than 26 digits before the point.
+    #[error("is too large")]
+    TooLarge,
+}
+
+impl Decimal {
+    /// Nothing.
+    pub const ZERO: Self = Self(0);
+
+    /// A whole number.
+    pub const fn whole(n: i64) -> Self {
+        Self(n as i128 * ONE)
+    }
+
+    /// Whether this is nothing, so that adding it changes nothing.
+    pub const fn is_zero(self) -> bool {
+        self.0 == 0
+    }
+
+    /// The sum. Inputs are bounded at decoding (see [`crate::product`]), so that more than 10^4
+    /// times the records of a year at a million a second fit before this would saturate.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self(self.0.saturating_add(other.0))
+    }
+
+    /// The product with a whole number, or `None` where it does not fit.
+    pub fn times(self, n: i64) -> Option<Self> {
+        self.0.checked_mul(i128::from(n)).map(Self)
+    }
+
+    /// The quotient by a count, rounded half to even at the twelfth digit: for display, never
+    /// for further sums. `None` for a count of zero.
+    pub fn mean(self, count: Self) -> Option<Self> {
+        let n = i128::from(count.to_whole().filter(|n| *n > 0)?);
+        let (quotient, rest) = (self.0.div_euclid(n), self.0.rem_euclid(n));
+        let up = match (rest * 2).cmp(&n) {
+            Ordering::Less => 0,
+            Ordering::Greater => 1,
+            Ordering::Equal => quotient & 1,
+        };
+        Some(Self(quotient + up))
+    }
+
+    /// The whole number, or `None` if there is a fraction or it exceeds an `i64`.
+    pub fn to_whole(self) -> Option<i64> {
+        (self.0 % ONE == 0)
+            .then_some(self.0 / ONE)
+            .and_then(|n| i64::try_from(n).ok())
+    }
+
+    /// The nearest float: for charts and load figures, never for sums.
+    pub fn to_f64_lossy(self) -> f64 {
+        self.0 as f64 / ONE as f64
+    }
+}
+
+impl Neg for Decimal {
+    type Output = Self;
+    fn neg(self) -> Self {
+        Self(-self.0)
+    }
+}
+
+impl FromStr for Decimal {
+    type Err = DecimalError;
+
+    /// Reads a JSON number: sign, digits, fraction, exponent. Linear in the text's length.
+    fn from_str(text: &str) -> Result<Self, DecimalError> {
+        let (negative, digits) = match text.strip_prefix('-') {
+            Some(rest) => (true, rest),
+            None => (false, text),
+        };
+        let (mantissa, exponent) = match digits.split_once(['e', 'E']) {
+            Some((mantissa, exponent)) => (mantissa, parse_exponent(exponent)?),
+            None => (digits, 0),
+        };
+        let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+        if whole.is_empty() || (fraction.is_empty() && mantissa.len() != whole.len()) {
+            return Err(DecimalError::NotANumber);
+        }
+        let mut units: i128 = 0;
+        // The place of the next digit as a power of ten of one unit; digits below 0 must be zeros.
+        let mut place = i64::from(FRACTION_DIGITS) + exponent + whole.len() as i64 - 1;
+        for byte in whole.bytes().chain(fraction.bytes()) {
+            if !byte.is_ascii_digit() {
+                return Err(DecimalError::NotANumber);
+            }
+            let digit = i128::from(byte - b'0');
+            if digit != 0 {
+                units = units
+                    .checked_add(shifted(digit, place)?)
+                    .ok_or(DecimalError::TooLarge)?;
+            }
+            place -= 1;
+        }
+        if units >= LIMIT {
+            return Err(DecimalError::TooLarge);
+        }
+        Ok(Self(if negative { -units } else { units }))
+    }
+}
+
+/// 38 digits: what a DynamoDB number holds.
+const LIMIT: i128 = 10_i128.pow(38);
+
+fn shifted(digit: i128, place: i64) -> Result<i128, DecimalError> {
+    let place = u32::try_from(place).map_err(|_| DecimalError::TooFine)?;
+    10_i128
+        .checked_pow(place)
+        .and_then(|power| power.checked_mul(digit))
+        .ok_or(DecimalError::TooLarge)
+}
+
+fn parse_exponent(text: &str) -> Result<i64, DecimalError> {
+    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
+    if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(DecimalError::NotANumber);
+    }
+    // An exponent beyond five digits has the same effect as one of five.
+    let magnitude = digits.parse::<i64>().unwrap_or(99_999).min(99_999);
+    Ok(if text.starts_with('-') { -magnitude } else { magnitude })
+}
+
+impl fmt::Display for Decimal {
+    /// Plain notation without trailing zeros, as DynamoDB writes numbers: `-0.5`, `263416.28`, `10`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sign = if self.0 < 0 { "-" } else { "" };
+        let (mut fraction, whole) = (self.0.unsigned_abs() % ONE as u128, self.0.unsigned_abs() / ONE as u128);
+        if fraction == 0 {
+            return write!(f, "{sign}{whole}");
+        }
+        let mut width = FRACTION_DIGITS as usize;
+        while fraction % 10 == 0 {
+            fraction /= 10;
+            width -= 1;
+        }
+        write!(f, "{sign}{whole}.{fraction:0width$}")
+    }
+}
+
+impl fmt::Debug for Decimal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// As text, because most JSON readers turn numbers into floats.
+impl Serialize for Decimal {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Decimal {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = compact_str::CompactString::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn decimal(text: &str) -> Decimal {
+        text.parse().unwrap_or_else(|e| panic!("{text} {e}"))
+    }
+
+    #[test]
+    fn reads_every_json_number_form() {
+        for (text, expect) in [
+            ("0", "0"),
+            ("-0", "0"),
+            ("136.19", "136.19"),
+            ("136.1900000000000000000000000000000000000000", "136.19"),
+            ("1.3e2", "130"),
+            ("13E-1", "1.3"),
+            ("-0.000000000001", "-0.000000000001"),
+            ("0e99999999999999999999", "0"),
+            ("99999999999999999999999999.999999999999", "99999999999999999999999999.999999999999"),
+        ] {
+            assert_eq!(decimal(text).to_string(), expect, "{text}");
+        }
+    }
+
+    #[test]
+    fn refuses_what_would_be_rounded_or_is_no_number() {
+        for (text, expect) in [
+            ("0.0000000000001", DecimalError::TooFine),
+            ("123456789012345678901234567890", DecimalError::TooLarge),
+            ("1e300", DecimalError::TooLarge),
+            ("1e-300", DecimalError::TooFine),
+            ("100000000000000000000000000", DecimalError::TooLarge),
+            ("", DecimalError::NotANumber),
+            ("-", DecimalError::NotANumber),
+            ("1.", DecimalError::NotANumber),
+            (".5", DecimalError::NotANumber),
+            ("1e", DecimalError::NotANumber),
+            ("NaN", DecimalError::NotANumber),
+            ("0x10", DecimalError::NotANumber),
+            ("\"1\"", DecimalError::NotANumber),
+        ] {
+            assert_eq!(text.parse::<Decimal>(), Err(expect), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_mean_rounds_half_to_even() {
+        let mean = |sum: &str, n| decimal(sum).mean(Decimal::whole(n)).map(|d| d.to_string());
+        assert_eq!(mean("10", 4).as_deref(), Some("2.5"));
+        assert_eq!(mean("2", 3).as_deref(), Some("0.666666666667"));
+        assert_eq!(mean("-2", 3).as_deref(), Some("-0.666666666667"));
+        assert_eq!(mean("0.000000000001", 2).as_deref(), Some("0"));
+        assert_eq!(mean("0.000000000003", 2).as_deref(), Some("0.000000000002"));
+        assert_eq!(mean("1", 0), None);
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_rust_decimal(a in -10_i64.pow(12)..10_i64.pow(12), scale in 0_u32..9, n in -10_000_i64..10_000) {
+            let theirs = rust_decimal::Decimal::new(a, scale);
+            let ours = decimal(&theirs.to_string());
+            prop_assert_eq!(ours.to_string(), (theirs.normalize() + rust_decimal::Decimal::ZERO).to_string());
+            prop_assert_eq!(ours.times(n).map(|d| d.to_string()), Some((theirs * rust_decimal::Decimal::from(n)).normalize().to_string()));
+        }
+
+        #[test]
+        fn text_comes_back(units in -LIMIT + 1..LIMIT) {
+            prop_assert_eq!(Decimal(units).to_string().parse(), Ok(Decimal(units)));
+        }
+
+        #[test]
+        fn any_text_is_a_number_or_an_error(text in "[-+0-9.eE]{0,60}") {
+            let _ = text.parse::<Decimal>();
+        }
+    }
+}

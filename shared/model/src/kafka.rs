@@ -1,0 +1,157 @@
+//! The Kafka invocation, read tolerantly: what one record gets wrong is that record's problem.
+//!
+//! Not the published event types: those fail a whole batch on a missing or odd header, a byte
+//! above 127 or a timestamp of -1, and round half of all timestamps down by a millisecond.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use sonic_rs::{JsonValueTrait, LazyValue};
+
+/// One invocation's payload, borrowed from its bytes.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Invocation<'a> {
+    #[serde(borrow, default)]
+    event_source_arn: Option<LazyValue<'a>>,
+    #[serde(borrow, default)]
+    bootstrap_servers: Option<LazyValue<'a>>,
+    #[serde(borrow, default)]
+    records: Option<Lists<'a>>,
+}
+
+type Lists<'a> = std::collections::BTreeMap<Cow<'a, str>, Vec<RawRecord<'a>>>;
+
+/// One record as it arrives; what is odd in it stays unread until its turn comes.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RawRecord<'a> {
+    #[serde(borrow)]
+    topic: Cow<'a, str>,
+    partition: i32,
+    /// Its position in the partition.
+    pub offset: i64,
+    #[serde(borrow, default)]
+    timestamp: Option<LazyValue<'a>>,
+    #[serde(borrow, default)]
+    timestamp_type: Option<LazyValue<'a>>,
+    #[serde(borrow, default)]
+    key: Option<LazyValue<'a>>,
+    #[serde(borrow, default)]
+    value: Option<LazyValue<'a>>,
+    #[serde(borrow, default)]
+    headers: Option<LazyValue<'a>>,
+}
+
+/// The payload is not a Kafka invocation at all; no record of it can be named.
+#[derive(Debug, thiserror::Error)]
+#[error("payload is not a Kafka invocation: {0}; check the function's event source")]
+pub struct InvocationError(String);
+
+/// The records of one partition, in the order of their offsets, each offset once.
+pub struct Partition<'a> {
+    /// The topic's name.
+    pub topic: Cow<'a, str>,
+    /// The partition's number.
+    pub partition: i32,
+    /// Its records.
+    pub records: Vec<RawRecord<'a>>,
+}
+
+impl<'a> Invocation<'a> {
+    /// Reads an invocation's bytes.
+    ///
+    /// # Errors
+    /// If they are not a Kafka invocation: Lambda makes the envelope, no producer can break it.
+    pub fn parse(payload: &'a [u8]) -> Result<Self, InvocationError> {
+        crate::stream::parse(payload).map_err(InvocationError)
+    }
+
+    /// Where the records come from: the event source's ARN, or the bootstrap servers.
+    pub fn source(&self) -> String {
+        [&self.event_source_arn, &self.bootstrap_servers]
+            .into_iter()
+            .find_map(|value| text(value.as_ref()?))
+            .map(Cow::into_owned)
+            .unwrap_or_default()
+    }
+
+    /// The records by partition, in the order of topic and partition.
+    pub fn partitions(self) -> Vec<Partition<'a>> {
+        let mut partitions: Vec<Partition<'a>> = Vec::new();
+        for record in self.records.into_iter().flatten().flat_map(|(_, list)| list) {
+            let known = partitions
+                .iter()
+                .rposition(|p| p.partition == record.partition && p.topic == record.topic);
+            match known.and_then(|at| partitions.get_mut(at)) {
+                Some(partition) => partition.records.push(record),
+                None => partitions.push(Partition {
+                    topic: record.topic.clone(),
+                    partition: record.partition,
+                    records: vec![record],
+                }),
+            }
+        }
+        for partition in &mut partitions {
+            partition.records.sort_by_key(|record| record.offset);
+            partition.records.dedup_by_key(|record| record.offset);
+        }
+        partitions.sort_by(|a, b| (&a.topic, a.partition).cmp(&(&b.topic, b.partition)));
+        partitions
+    }
+}
+
+impl RawRecord<'_> {
+    /// The Kafka timestamp in ms since 1970; `None` where it is missing, odd or -1.
+    pub fn timestamp_ms(&self) -> Option<i64> {
+        let value = self.timestamp.as_ref()?;
+        let ms = value.as_i64().or_else(|| {
+            let float = value.as_f64()?;
+            (float.abs() < 9e15).then_some(float as i64)
+        })?;
+        (ms >= 0).then_some(ms)
+    }
+
+    /// The value's base64 text.
+    ///
+    /// # Errors
+    /// The reason why there is none.
+    pub fn value_base64(&self) -> Result<Cow<'_, str>, &'static str> {
+        let value = self.value.as_ref().ok_or("value is missing")?;
+        if value.is_null() {
+            return Err("value is null");
+        }
+        text(value).ok_or("value is not a base64 string")
+    }
+
+    /// The record as it arrived, as one line of JSON: what must be kept if it is set aside.
+    pub fn to_json(&self) -> String {
+        let mut json = String::from("{\"topic\":");
+        json.push_str(&serde_json::Value::from(self.topic.as_ref()).to_string());
+        json.push_str(&format!(",\"partition\":{},\"offset\":{}", self.partition, self.offset));
+        for (name, value) in [
+            ("timestamp", &self.timestamp),
+            ("timestampType", &self.timestamp_type),
+            ("key", &self.key),
+            ("value", &self.value),
+            ("headers", &self.headers),
+        ] {
+            if let Some(value) = value {
+                // A line is one record: no break of the original's formatting may end it early.
+                let raw = value.as_raw_str().replace(['\r', '\n'], " ");
+                json.push_str(&format!(",\"{name}\":{raw}"));
+            }
+        }
+        json.push('}');
+        json
+    }
+}
+
+fn text<'a>(value: &'a LazyValue<'_>) -> Option<Cow<'a, str>> {
+    let raw = value.as_raw_str();
+    let inner = raw.strip_prefix('"')?.strip_suffix('"')?;
+    if inner.contains('\\') {
+        return serde_json::from_str(raw).ok().map(Cow::Owned);
+    }
+    Some(Cow::Borrowed(inner))
+}

@@ -1,0 +1,58 @@
+//! Categories: active products, the value of what is in stock, and the mean price.
+
+use compact_str::CompactString;
+use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
+
+use super::{CURRENT, Tables, View};
+use crate::number::Number;
+use crate::rows::{Contribution, Measures};
+use crate::{Decimal, Key, State};
+
+/// The view.
+pub const VIEW: View = View { name: "categories", rows, listed: None, document };
+
+const KIND: &str = "CATEGORY";
+
+/// One category's metrics.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CategoryMetrics {
+    /// Which.
+    pub category: CompactString,
+    /// Active products.
+    pub total_products: Number,
+    /// Sum of price times quantity over them.
+    pub total_value: Number,
+    /// Mean price of one unit of each, rounded half to even at the twelfth digit.
+    pub average_price: Number,
+}
+
+impl CategoryMetrics {
+    /// Reads a row; `None` for another view's, and for a category without active products.
+    pub fn read(key: &Key, measures: &Measures) -> Option<Self> {
+        let category = key.id(KIND, CURRENT)?;
+        let products = measures.get("products");
+        let average_price = Number(measures.get("prices").mean(products)?);
+        Some(Self {
+            category,
+            total_products: Number(products),
+            total_value: Number(measures.get("value")),
+            average_price,
+        })
+    }
+}
+
+fn rows(state: &State, contribution: &mut Contribution<'_>) {
+    let State::Product(product) = state;
+    let Some(listing) = product.listing() else { return };
+    contribution.add(
+        Key::of(KIND, &listing.category, CURRENT),
+        [("products", Decimal::whole(1)), ("value", listing.value()), ("prices", listing.price)],
+    );
+}
+
+fn document(tables: &Tables) -> serde_json::Result<Box<RawValue>> {
+    let rows = tables.rows.iter();
+    to_raw_value(&rows.filter_map(|(key, m)| CategoryMetrics::read(key, m)).collect::<Vec<_>>())
+}

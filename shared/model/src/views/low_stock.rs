@@ -1,0 +1,74 @@
+//! Low stock: how many active products are running out, and which.
+
+use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
+
+use super::{CURRENT, Listed, Tables, View};
+use crate::number::Number;
+use crate::product::{Listing, Product};
+use crate::rows::Contribution;
+use crate::{Decimal, Key, State};
+
+/// The view.
+pub const VIEW: View = View { name: "lowStock", rows, listed: Some(listed), document };
+
+const ROW: Key = Key::fixed("LOWSTOCK", CURRENT);
+
+/// The view's document.
+#[derive(Debug, Serialize)]
+pub struct LowStock<'a> {
+    /// How many.
+    pub count: Number,
+    /// Which, the scarcest first.
+    pub products: Vec<LowProduct<'a>>,
+}
+
+/// A product that is running out.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LowProduct<'a> {
+    /// Its number in the catalogue.
+    pub product_id: i64,
+    /// Who sells it.
+    pub seller_id: &'a str,
+    /// Its name.
+    pub name: &'a str,
+    /// Its category.
+    pub category: &'a str,
+    /// How many are left.
+    pub quantity: i64,
+}
+
+fn low(state: &State) -> Option<(&Product, &Listing)> {
+    let State::Product(product) = state;
+    let listing = product.listing().filter(|listing| listing.low)?;
+    Some((product, listing))
+}
+
+fn rows(state: &State, contribution: &mut Contribution<'_>) {
+    if low(state).is_some() {
+        contribution.add(ROW, [("count", Decimal::whole(1))]);
+    }
+}
+
+fn listed(state: &State) -> Option<Listed> {
+    let (_, listing) = low(state)?;
+    Some(Listed { board: "LOWSTOCK", rank: listing.quantity })
+}
+
+fn document(tables: &Tables) -> serde_json::Result<Box<RawValue>> {
+    let row = tables.rows.iter().find(|(key, _)| *key == ROW);
+    let product = |state| {
+        low(state).map(|(product, listing)| LowProduct {
+            product_id: product.id,
+            seller_id: &product.seller,
+            name: &product.name,
+            category: &listing.category,
+            quantity: listing.quantity,
+        })
+    };
+    to_raw_value(&LowStock {
+        count: Number(row.map(|(_, measures)| measures.get("count")).unwrap_or_default()),
+        products: tables.listed.iter().filter_map(product).collect(),
+    })
+}
