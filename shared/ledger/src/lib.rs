@@ -1,1 +1,28 @@
-//! x
+//! The commit protocol on DynamoDB: how a batch is counted exactly once, for about one write per
+//! changed item.
+//!
+//! A batch of one Kafka partition is committed on that partition's [`Lane`]: its transitions are
+//! written down as a [`Plan`], the lane's [`Cursor`] is compared and set (the commit point), and
+//! the plan is applied with requests that may be repeated. Each step is one request of a
+//! [`Store`], so that a fault can be injected at every one.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
+
+mod apply;
+mod commit;
+pub mod dynamo;
+mod error;
+mod lane;
+mod plan;
+mod requests;
+mod store;
+mod sweep;
+
+pub use apply::Applied;
+pub use commit::{Call, Ledger, Options, Receipt};
+pub use error::{LedgerError, StoreError};
+pub use lane::{Cursor, Lane, LaneId, PlanId};
+pub use plan::{MAX_PLAN_BYTES, Plan};
+pub use requests::Retry;
+pub use store::{Answer, Metered, Page, Store, Units, Written};
+pub use sweep::Swept;

@@ -75,9 +75,7 @@ impl Decimal {
 
     /// The whole number, or `None` if there is a fraction or it exceeds an `i64`.
     pub fn to_whole(self) -> Option<i64> {
-        (self.0 % ONE == 0)
-            .then_some(self.0 / ONE)
-            .and_then(|n| i64::try_from(n).ok())
+        (self.0 % ONE == 0).then_some(self.0 / ONE).and_then(|n| i64::try_from(n).ok())
     }
 
     /// The nearest float: for charts and load figures, never for sums.
@@ -119,9 +117,7 @@ impl FromStr for Decimal {
             }
             let digit = i128::from(byte - b'0');
             if digit != 0 {
-                units = units
-                    .checked_add(shifted(digit, place)?)
-                    .ok_or(DecimalError::TooLarge)?;
+                units = units.checked_add(shifted(digit, place)?).ok_or(DecimalError::TooLarge)?;
             }
             place -= 1;
         }
@@ -137,10 +133,7 @@ const LIMIT: i128 = 10_i128.pow(38);
 
 fn shifted(digit: i128, place: i64) -> Result<i128, DecimalError> {
     let place = u32::try_from(place).map_err(|_| DecimalError::TooFine)?;
-    10_i128
-        .checked_pow(place)
-        .and_then(|power| power.checked_mul(digit))
-        .ok_or(DecimalError::TooLarge)
+    10_i128.checked_pow(place).and_then(|power| power.checked_mul(digit)).ok_or(DecimalError::TooLarge)
 }
 
 fn parse_exponent(text: &str) -> Result<i64, DecimalError> {

@@ -83,11 +83,8 @@ impl Batch {
 
 fn decode_partition(source: &str, partition: &Partition<'_>, settings: &Settings) -> Batch {
     let stream = Stream::of_topic(&partition.topic);
-    let outcomes: Vec<Vec<Result<Accepted, String>>> = partition
-        .records
-        .par_chunks(CHUNK)
-        .map(|records| decode_chunk(stream, records, settings))
-        .collect();
+    let outcomes: Vec<Vec<Result<Accepted, String>>> =
+        partition.records.par_chunks(CHUNK).map(|records| decode_chunk(stream, records, settings)).collect();
     let mut batch = Batch {
         source: source.to_owned(),
         topic: partition.topic.to_string(),
@@ -105,11 +102,7 @@ fn decode_partition(source: &str, partition: &Partition<'_>, settings: &Settings
         match outcome {
             Ok(Accepted::Change(change)) => batch.changes.push(change),
             Ok(Accepted::Late) => batch.late += 1,
-            Err(reason) => batch.rejects.push(Reject {
-                offset: record.offset,
-                reason,
-                record: record.to_json(),
-            }),
+            Err(reason) => batch.rejects.push(Reject { offset: record.offset, reason, record: record.to_json() }),
         }
     }
     batch

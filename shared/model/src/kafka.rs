@@ -80,9 +80,7 @@ impl<'a> Invocation<'a> {
     pub fn partitions(self) -> Vec<Partition<'a>> {
         let mut partitions: Vec<Partition<'a>> = Vec::new();
         for record in self.records.into_iter().flatten().flat_map(|(_, list)| list) {
-            let known = partitions
-                .iter()
-                .rposition(|p| p.partition == record.partition && p.topic == record.topic);
+            let known = partitions.iter().rposition(|p| p.partition == record.partition && p.topic == record.topic);
             match known.and_then(|at| partitions.get_mut(at)) {
                 Some(partition) => partition.records.push(record),
                 None => partitions.push(Partition {

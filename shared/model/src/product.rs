@@ -15,12 +15,8 @@ use crate::stream::{Accepted, Settings, Stream};
 use crate::{Change, Decimal, Key, State, Version};
 
 /// The stream of product events.
-pub const STREAM: Stream = Stream {
-    name: "products",
-    topics: &["product.created", "product.updated", "product.deleted"],
-    decode,
-    route,
-};
+pub const STREAM: Stream =
+    Stream { name: "products", topics: &["product.created", "product.updated", "product.deleted"], decode, route };
 
 /// Prices are below this, quantities at most that, so that no sum can overflow (see [`Decimal`]).
 const PRICE_LIMIT: Decimal = Decimal::whole(1_000_000_000_000);

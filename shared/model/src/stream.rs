@@ -53,8 +53,7 @@ pub struct Settings {
 impl Settings {
     /// Whether an entity last changed at this time may have been forgotten.
     pub fn is_late(&self, timestamp_ms: i64) -> bool {
-        self.tombstone_retention_ms
-            .is_some_and(|retention| timestamp_ms < self.now_ms.saturating_sub(retention))
+        self.tombstone_retention_ms.is_some_and(|retention| timestamp_ms < self.now_ms.saturating_sub(retention))
     }
 }
 

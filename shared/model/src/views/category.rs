@@ -10,7 +10,7 @@ use crate::rows::{Contribution, Measures};
 use crate::{Decimal, Key, State};
 
 /// The view.
-pub const VIEW: View = View { name: "categories", rows, listed: None, document };
+pub const VIEW: View = View { name: "categories", rows, board: None, document };
 
 const KIND: &str = "CATEGORY";
 

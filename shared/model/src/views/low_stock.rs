@@ -3,15 +3,16 @@
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::{CURRENT, Listed, Tables, View};
+use super::{Board, CURRENT, Tables, View};
 use crate::number::Number;
 use crate::product::{Listing, Product};
 use crate::rows::Contribution;
 use crate::{Decimal, Key, State};
 
 /// The view.
-pub const VIEW: View = View { name: "lowStock", rows, listed: Some(listed), document };
+pub const VIEW: View = View { name: "lowStock", rows, board: Some(BOARD), document };
 
+const BOARD: Board = Board { name: "LOWSTOCK", rank: |state| Some(low(state)?.1.quantity) };
 const ROW: Key = Key::fixed("LOWSTOCK", CURRENT);
 
 /// The view's document.
@@ -49,11 +50,6 @@ fn rows(state: &State, contribution: &mut Contribution<'_>) {
     if low(state).is_some() {
         contribution.add(ROW, [("count", Decimal::whole(1))]);
     }
-}
-
-fn listed(state: &State) -> Option<Listed> {
-    let (_, listing) = low(state)?;
-    Some(Listed { board: "LOWSTOCK", rank: listing.quantity })
 }
 
 fn document(tables: &Tables) -> serde_json::Result<Box<RawValue>> {

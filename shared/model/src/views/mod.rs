@@ -25,24 +25,24 @@ pub struct View {
     pub name: &'static str,
     /// The rows a state adds to.
     pub rows: fn(&State, &mut Contribution<'_>),
-    /// The board that lists a state, and its rank there, if the view keeps a list of states.
-    pub listed: Option<fn(&State) -> Option<Listed>>,
+    /// The board that the view keeps, if it lists states.
+    pub board: Option<Board>,
     /// The whole view as a JSON document, money as exact decimal numbers.
     pub document: fn(&Tables) -> serde_json::Result<Box<RawValue>>,
 }
 
-/// A place on a board: the sparse index that lists states.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Listed {
-    /// The board's name, attribute `board`.
-    pub board: &'static str,
-    /// The order on it, attribute `rank`.
-    pub rank: i64,
+/// A list of states in a sparse index: the ones that have a rank on it.
+#[derive(Clone, Copy)]
+pub struct Board {
+    /// Its name, attribute `board`.
+    pub name: &'static str,
+    /// A state's place on it, attribute `rank`; `None` keeps it off.
+    pub rank: fn(&State) -> Option<i64>,
 }
 
-/// Where a state is listed.
-pub fn listed(state: &State) -> Option<Listed> {
-    VIEWS.iter().find_map(|view| view.listed?(state))
+/// The board that lists a state, and its rank there.
+pub fn listed(state: &State) -> Option<(&'static str, i64)> {
+    VIEWS.iter().filter_map(|view| view.board).find_map(|board| Some((board.name, (board.rank)(state)?)))
 }
 
 /// What the tables hold, as read back: every row, and every listed state in the order of its board.

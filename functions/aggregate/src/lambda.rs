@@ -1,0 +1,78 @@
+//! The function under the Lambda runtime.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use lambda_runtime::{Error, LambdaEvent, Runtime, service_fn};
+use serde_json::Value;
+use tidemark_archive::{Bucket, ObjectStore, Quarantine};
+use tidemark_ledger::dynamo::{DynamoStore, Tables};
+use tidemark_ledger::{Call, Ledger, Store};
+use tidemark_runtime::telemetry::{Unit, emf, start_logging};
+use tidemark_runtime::{Clients, Config};
+use tokio::time::Instant;
+use tracing::Instrument;
+
+use crate::raw_body::{RawBody, body};
+use crate::{Aggregate, Report, chain};
+
+/// Kept back from the invocation's time for its answer.
+const MARGIN: Duration = Duration::from_millis(500);
+/// Lambda's longest timeout; a deadline further off is no deadline.
+const LONGEST: Duration = Duration::from_secs(900);
+
+/// Runs the function until the environment is shut down.
+///
+/// # Errors
+/// If the configuration is incomplete or the runtime cannot go on.
+pub async fn run() -> Result<(), Error> {
+    start_logging(std::io::stdout);
+    let config = Config::try_from_env().inspect_err(|e| tracing::error!(error = %e, "function cannot start"))?;
+    let clients = Clients::from_env(&config.ledger.retry).await;
+    let tables = Tables { state: config.state_table, views: config.views_table };
+    let aggregate = Aggregate {
+        quarantine: Quarantine::new(Bucket::new(clients.s3, config.bucket), config.ledger.epoch),
+        ledger: Ledger::new(DynamoStore::new(clients.dynamodb, tables), config.ledger),
+        low_stock_threshold: config.low_stock_threshold,
+        tombstone_retention_ms: config.tombstone_retention_ms,
+    };
+    let (aggregate, namespace) = (&aggregate, config.metrics_namespace.as_str());
+    // The handler borrows what lives until the process ends.
+    let handler = service_fn(move |event: LambdaEvent<Value>| invoke(aggregate, namespace, event));
+    Runtime::new(handler).layer(RawBody).run().await
+}
+
+async fn invoke<S: Store, O: ObjectStore>(
+    aggregate: &Aggregate<S, O>,
+    namespace: &str,
+    event: LambdaEvent<Value>,
+) -> Result<Report, Error> {
+    let request_id = event.context.request_id.as_str();
+    let span = tracing::info_span!("invocation", request_id);
+    let call = call(event.context.deadline);
+    let outcome = aggregate.handle(body(), call).instrument(span.clone()).await;
+    let ended_ms = now_ms();
+    let line = match &outcome {
+        Ok(report) => report.emf(namespace, request_id, call.now_ms, ended_ms),
+        Err(error) => {
+            span.in_scope(|| tracing::error!(error = %chain(error), "invocation failed; its records will come again"));
+            let metrics = [("EpochErrors", Unit::Count, f64::from(u8::from(error.needs_epoch())))];
+            emf(namespace, "aggregate", ended_ms, &metrics, serde_json::json!({"requestId": request_id}))
+        }
+    };
+    println!("{line}");
+    Ok(outcome?)
+}
+
+/// When the invocation happens. A deadline that has passed or is impossibly far (emulators send
+/// such) is taken as unknown.
+fn call(deadline_ms: u64) -> Call {
+    let now_ms = now_ms();
+    let left = Duration::from_millis(deadline_ms.saturating_sub(now_ms.unsigned_abs()));
+    let known = !left.is_zero() && left <= LONGEST;
+    Call { now_ms, deadline: known.then(|| Instant::now() + left.saturating_sub(MARGIN)) }
+}
+
+fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}

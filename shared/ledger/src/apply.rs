@@ -1,0 +1,127 @@
+//! Steps 5 to 7: applying a plan that the cursor names, by whoever finds it.
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use tidemark_model::{Key, Map, Transition};
+
+use crate::requests::Requests;
+use crate::{LaneId, LedgerError, Plan, Store, StoreError, Written};
+
+/// What became of a plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Applied {
+    /// Its share is in the rows.
+    Done {
+        /// Transitions that applied, now or before.
+        entities: usize,
+        /// Rows that changed, now or before.
+        rows: usize,
+        /// Transitions that another lane forestalled: they will never apply.
+        conflicts: usize,
+    },
+    /// Another invocation has finished it and the lane has moved on: what was seen here says
+    /// nothing, start again.
+    Overtaken,
+}
+
+/// Applies a plan as its lane's `seq`. Safe to repeat, at any time, beside others.
+pub(crate) async fn apply<S: Store>(
+    store: &S,
+    requests: &Requests,
+    concurrency: usize,
+    lane: &LaneId,
+    seq: u64,
+    plan: &Plan,
+) -> Result<Applied, LedgerError> {
+    let chunks = plan.transitions.chunks(S::WRITE_ENTITIES);
+    let marks: Vec<Vec<u64>> = stream::iter(chunks)
+        .map(|transitions| write_entities(store, requests, lane, seq, transitions))
+        .buffered(concurrency)
+        .try_collect()
+        .await?;
+    let marks: Vec<u64> = marks.into_iter().flatten().collect();
+    if marks.iter().any(|mark| *mark > seq) {
+        return Ok(Applied::Overtaken);
+    }
+    let applied = || plan.transitions.iter().zip(&marks).filter(|(_, mark)| **mark == seq);
+    let deltas = plan.deltas(applied().map(|(transition, _)| transition));
+    stream::iter(&deltas)
+        .map(|(key, delta)| requests.send(move || store.add_row(lane, seq, key, delta)))
+        .buffer_unordered(concurrency)
+        .try_for_each(|_already| async { Ok(()) })
+        .await?;
+    requests.send(|| store.finish(lane, seq)).await?;
+    let entities = applied().count();
+    Ok(Applied::Done { entities, rows: deltas.len(), conflicts: marks.len() - entities })
+}
+
+/// Step 5 for one request's worth of transitions: the lane's mark on each entity afterwards. Equal
+/// to `seq` it applied; above, the lane has moved on; below, it never will.
+async fn write_entities<S: Store>(
+    store: &S,
+    requests: &Requests,
+    lane: &LaneId,
+    seq: u64,
+    transitions: &[Transition],
+) -> Result<Vec<u64>, LedgerError> {
+    let mut marks: Map<&Key, u64> = Map::default();
+    let mut unseen: Vec<Key> = Vec::new();
+    let mut waiting: Vec<&Transition> = transitions.iter().collect();
+    let mut waits = requests.waits();
+    while !waiting.is_empty() {
+        let answers = match requests.send_once(store.write_entities(lane, seq, &waiting)).await? {
+            Ok(answers) => answers,
+            Err(error) => {
+                waits.before_next(error).await?;
+                continue;
+            }
+        };
+        let mut again = Vec::new();
+        for (transition, written) in waiting.into_iter().zip(answers) {
+            match written {
+                Written::Applied => {
+                    marks.insert(&transition.key, seq);
+                }
+                Written::Refused { mark } => {
+                    marks.insert(&transition.key, mark);
+                }
+                Written::Exists => unseen.push(transition.key.clone()),
+                Written::Unprocessed => again.push(transition),
+            }
+        }
+        waiting = again;
+        if !waiting.is_empty() {
+            waits.before_next(partly_throttled("BatchExecuteStatement")).await?;
+        }
+    }
+    let seen = read_marks(store, requests, lane, unseen).await?;
+    let mark = |key: &Key| marks.get(key).or_else(|| seen.get(key)).copied().unwrap_or(0);
+    Ok(transitions.iter().map(|transition| mark(&transition.key)).collect())
+}
+
+async fn read_marks<S: Store>(
+    store: &S,
+    requests: &Requests,
+    lane: &LaneId,
+    mut keys: Vec<Key>,
+) -> Result<Map<Key, u64>, LedgerError> {
+    let mut marks = Map::default();
+    let mut waits = requests.waits();
+    while !keys.is_empty() {
+        let page = requests.send(|| store.read_marks(lane, &keys)).await?;
+        marks.extend(page.found);
+        keys = page.unprocessed;
+        if !keys.is_empty() {
+            waits.before_next(partly_throttled("BatchGetItem")).await?;
+        }
+    }
+    Ok(marks)
+}
+
+/// A batch request that was answered for some of its members only.
+pub(crate) fn partly_throttled(operation: &'static str) -> StoreError {
+    StoreError::Throttled {
+        operation,
+        table: "state".to_owned(),
+        source: "some members of the batch were not processed".into(),
+    }
+}

@@ -1,0 +1,280 @@
+//! Committing one lane's records: the steps of the protocol, in their order.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use tidemark_model::{Batch, Fold, Key, Known, Map, fold};
+use tokio::time::Instant;
+
+use crate::apply::{apply, partly_throttled};
+use crate::requests::{Requests, Retry};
+use crate::{Applied, Cursor, Lane, LaneId, LedgerError, Plan, PlanId, Store};
+
+/// Commits batches on a store.
+pub struct Ledger<S> {
+    pub(crate) store: S,
+    pub(crate) options: Options,
+    random: Mutex<fastrand::Rng>,
+}
+
+/// How the ledger works.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Raised by the operator when a topic was recreated: gives every lane a new id.
+    pub epoch: u32,
+    /// Requests of one lane in flight at once.
+    pub concurrency: usize,
+    /// How failed requests are repeated.
+    pub retry: Retry,
+    /// How long written plans are kept, in seconds. Longer than anything may stay pending.
+    pub plan_retention_s: i64,
+    /// Seeds plan ids and jitter; `None` takes the operating system's randomness.
+    pub seed: Option<u64>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { epoch: 0, concurrency: 32, retry: Retry::default(), plan_retention_s: 14 * 86_400, seed: None }
+    }
+}
+
+/// When a commit happens.
+#[derive(Clone, Copy, Debug)]
+pub struct Call {
+    /// The time, in ms since 1970.
+    pub now_ms: i64,
+    /// When it must have stopped.
+    pub deadline: Option<Instant>,
+}
+
+/// What a commit did and cost.
+#[derive(Clone, Debug, Default)]
+pub struct Receipt {
+    /// Changes that said nothing new.
+    pub duplicates: usize,
+    /// Plans committed.
+    pub plans: usize,
+    /// Entities changed.
+    pub entities: usize,
+    /// Rows changed.
+    pub rows: usize,
+    /// Transitions that another lane forestalled and that were planned again.
+    pub conflicts: usize,
+    /// Pending plans of earlier invocations that were finished first.
+    pub redone: usize,
+    /// Requests sent, retries included.
+    pub requests: usize,
+    /// Requests that were repeated.
+    pub retries: usize,
+    /// Read request units consumed.
+    pub read_units: f64,
+    /// Write request units consumed.
+    pub write_units: f64,
+}
+
+/// Only a commit without a deadline can get here.
+const MAX_ROUNDS: usize = 1_000;
+
+impl<S: Store> Ledger<S> {
+    /// A ledger on a store.
+    pub fn new(store: S, options: Options) -> Self {
+        let random = options.seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed);
+        Self { store, options, random: Mutex::new(random) }
+    }
+
+    /// The store.
+    pub fn store(&self) -> &S {
+        &self.store
+    }
+
+    /// Commits a batch. When this returns `Ok`, all of it is in the rows, once.
+    ///
+    /// # Errors
+    /// If it could not be finished: the same records must come again, in any grouping.
+    pub async fn commit(&self, batch: &Arc<Batch>, call: Call) -> Result<Receipt, LedgerError> {
+        let lane = Lane::of(batch, self.options.epoch);
+        let requests = self.requests(call);
+        let mut receipt = Receipt::default();
+        for round in 0..MAX_ROUNDS {
+            if self.round(batch, &lane, call, &requests, round, &mut receipt).await? {
+                let spent = requests.spent();
+                receipt.requests = spent.requests;
+                receipt.retries = spent.retries;
+                receipt.read_units = spent.units.read;
+                receipt.write_units = spent.units.write;
+                return Ok(receipt);
+            }
+        }
+        Err(LedgerError::Contended { rounds: MAX_ROUNDS })
+    }
+
+    /// One pass over the steps; true when nothing is left to do.
+    async fn round(
+        &self,
+        batch: &Arc<Batch>,
+        lane: &Lane,
+        call: Call,
+        requests: &Requests,
+        round: usize,
+        receipt: &mut Receipt,
+    ) -> Result<bool, LedgerError> {
+        let known = self.read_entities(batch, requests, round > 0).await?;
+        let cursor = requests.send(|| self.store.read_cursor(&lane.id)).await?;
+        if let Some(cursor) = &cursor {
+            check_cursor(cursor, lane, batch)?;
+            if cursor.pending {
+                receipt.redone += 1;
+                self.redo(&lane.id, cursor, requests).await?;
+                return Ok(false);
+            }
+        } else {
+            requests.send(|| self.store.register_lane(&lane.id, &lane.name)).await?;
+        }
+        let through = cursor.as_ref().and_then(|cursor| cursor.through);
+        let (duplicates, plans) = intend(Arc::clone(batch), known, through).await?;
+        if receipt.plans == 0 {
+            receipt.duplicates = duplicates;
+        }
+        let mut conflicted = 0;
+        let last = plans.len().saturating_sub(1);
+        let seq = cursor.as_ref().map_or(0, |cursor| cursor.seq);
+        for ((at, (plan, body)), seq) in plans.iter().enumerate().zip(seq + 1..) {
+            let next = self.next_cursor(batch, lane, call, cursor.as_ref(), seq, at == last);
+            let expires_s = call.now_ms / 1_000 + self.options.plan_retention_s;
+            requests.send(|| self.store.write_plan(&lane.id, &next.plan, body, expires_s)).await?;
+            if !requests.send(|| self.store.advance(&lane.id, &next)).await? {
+                return Ok(false);
+            }
+            receipt.plans += 1;
+            match apply(&self.store, requests, self.options.concurrency, &lane.id, seq, plan).await? {
+                Applied::Overtaken => return Ok(false),
+                Applied::Done { entities, rows, conflicts } => {
+                    receipt.entities += entities;
+                    receipt.rows += rows;
+                    conflicted += conflicts;
+                }
+            }
+        }
+        receipt.conflicts += conflicted;
+        Ok(conflicted == 0)
+    }
+
+    /// The cursor of the batch's next plan. `through` moves with the last one only, because the
+    /// points that it guards stand there.
+    fn next_cursor(
+        &self,
+        batch: &Batch,
+        lane: &Lane,
+        call: Call,
+        old: Option<&Cursor>,
+        seq: u64,
+        last: bool,
+    ) -> Cursor {
+        let through = old.and_then(|cursor| cursor.through);
+        let through_ts = old.and_then(|cursor| cursor.through_ts);
+        Cursor {
+            seq,
+            plan: PlanId::of_bits(self.random().u128(..)),
+            pending: true,
+            through: if last { through.max(batch.last_offset()) } else { through },
+            through_ts: if last { through_ts.max(batch.newest_ms()) } else { through_ts },
+            since_ms: call.now_ms,
+            name: lane.name.clone(),
+        }
+    }
+
+    /// Steps 5 to 7 for a plan that an earlier invocation left pending.
+    pub(crate) async fn redo(
+        &self,
+        lane: &LaneId,
+        cursor: &Cursor,
+        requests: &Requests,
+    ) -> Result<Applied, LedgerError> {
+        let body = requests.send(|| self.store.read_plan(lane, &cursor.plan)).await?;
+        let Some(body) = body else {
+            return Err(LedgerError::PlanMissing { lane: lane.to_string(), plan: cursor.plan.to_string() });
+        };
+        let plan = Plan::decode(&body)?;
+        apply(&self.store, requests, self.options.concurrency, lane, cursor.seq, &plan).await
+    }
+
+    async fn read_entities(
+        &self,
+        batch: &Batch,
+        requests: &Requests,
+        consistent: bool,
+    ) -> Result<Map<Key, Known>, LedgerError> {
+        let mut keys: Vec<Key> = batch.changes.iter().map(|change| change.key.clone()).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        let chunks: Vec<Vec<Key>> = keys.chunks(S::READ_KEYS).map(<[Key]>::to_vec).collect();
+        stream::iter(chunks)
+            .map(|keys| self.read_chunk(keys, requests, consistent))
+            .buffer_unordered(self.options.concurrency)
+            .try_fold(Map::default(), |mut known, found| async {
+                known.extend(found);
+                Ok(known)
+            })
+            .await
+    }
+
+    async fn read_chunk(
+        &self,
+        mut keys: Vec<Key>,
+        requests: &Requests,
+        consistent: bool,
+    ) -> Result<Vec<(Key, Known)>, LedgerError> {
+        let mut found = Vec::with_capacity(keys.len());
+        let mut waits = requests.waits();
+        loop {
+            let page = requests.send(|| self.store.read_entities(&keys, consistent)).await?;
+            found.extend(page.found);
+            keys = page.unprocessed;
+            if keys.is_empty() {
+                return Ok(found);
+            }
+            waits.before_next(partly_throttled("BatchGetItem")).await?;
+        }
+    }
+
+    pub(crate) fn requests(&self, call: Call) -> Requests {
+        Requests::new(self.options.retry, call.deadline, self.random().fork())
+    }
+
+    fn random(&self) -> std::sync::MutexGuard<'_, fastrand::Rng> {
+        self.random.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Step 3, off the async thread: what to do, as plans that each fit one item.
+async fn intend(
+    batch: Arc<Batch>,
+    known: Map<Key, Known>,
+    through: Option<i64>,
+) -> Result<(usize, Vec<(Plan, Vec<u8>)>), LedgerError> {
+    let work = move || {
+        let Fold { transitions, duplicates } = fold(&batch.changes, &known);
+        Ok((duplicates, Plan::split(transitions, batch.points(through))?))
+    };
+    match tokio::task::spawn_blocking(work).await {
+        Ok(intention) => intention,
+        Err(stopped) => match stopped.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_shutdown) => Err(LedgerError::Deadline),
+        },
+    }
+}
+
+/// Fails closed where the lane's past contradicts the batch.
+fn check_cursor(cursor: &Cursor, lane: &Lane, batch: &Batch) -> Result<(), LedgerError> {
+    if cursor.name != lane.name {
+        return Err(LedgerError::LaneCollision { lane: lane.name.clone(), other: cursor.name.clone() });
+    }
+    let Some(through_ts) = cursor.through_ts else { return Ok(()) };
+    let covered = |offset: i64| cursor.through.is_some_and(|through| offset <= through);
+    let newer = batch.positions.iter().find(|p| covered(p.offset) && p.timestamp_ms.is_some_and(|ts| ts > through_ts));
+    match newer {
+        Some(position) => Err(LedgerError::TopicRecreated { lane: lane.name.clone(), offset: position.offset }),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,183 @@
+//! Lanes: cursors, plans, and the list of lanes.
+
+use aws_sdk_dynamodb::primitives::Blob;
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity};
+use tidemark_model::Key;
+
+use super::DynamoStore;
+use super::error::{is_condition_failed, store_error};
+use super::item::{Item, REFUSED, Reading, key_item, number, read_units, string, write_units};
+use crate::{Answer, Cursor, LaneId, Metered, PlanId, StoreError};
+
+const LANES: &str = "LANES";
+
+fn cursor_key(lane: &LaneId) -> Key {
+    Key { pk: format!("LANE#{lane}").into(), sk: "CURSOR".into() }
+}
+
+fn plan_key(lane: &LaneId, plan: &PlanId) -> Key {
+    Key { pk: format!("LANE#{lane}").into(), sk: format!("PLAN#{plan}").into() }
+}
+
+impl DynamoStore {
+    pub(super) async fn get_cursor(&self, lane: &LaneId) -> Answer<Option<Cursor>> {
+        let Metered { value, units } = self.get_state_item(&cursor_key(lane)).await?;
+        let table = self.tables.state.as_str();
+        let value = value.map(|item| read_cursor(&Reading { table, item: &item })).transpose()?;
+        Ok(Metered { value, units })
+    }
+
+    pub(super) async fn get_plan(&self, lane: &LaneId, plan: &PlanId) -> Answer<Option<Vec<u8>>> {
+        let Metered { value, units } = self.get_state_item(&plan_key(lane, plan)).await?;
+        let table = self.tables.state.as_str();
+        let body = |mut item: Item| match item.remove("body") {
+            Some(AttributeValue::B(body)) => Ok(body.into_inner()),
+            _ => Err(Reading { table, item: &item }.unreadable("body")),
+        };
+        Ok(Metered { value: value.map(body).transpose()?, units })
+    }
+
+    async fn get_state_item(&self, key: &Key) -> Answer<Option<Item>> {
+        let table = self.tables.state.as_str();
+        let answer = self
+            .client
+            .get_item()
+            .table_name(table)
+            .set_key(Some(key_item(key)))
+            .consistent_read(true)
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .send()
+            .await
+            .map_err(|e| store_error("GetItem", table, e))?;
+        let units = read_units(answer.consumed_capacity());
+        Ok(Metered { value: answer.item, units })
+    }
+
+    pub(super) async fn put_lane(&self, lane: &LaneId, name: &str) -> Answer<()> {
+        let key = Key { pk: LANES.into(), sk: lane.to_string().into() };
+        let mut item = key_item(&key);
+        item.insert("name".to_owned(), string(name));
+        self.put_state_item(item).await
+    }
+
+    pub(super) async fn put_plan(&self, lane: &LaneId, plan: &PlanId, body: &[u8], expires_s: i64) -> Answer<()> {
+        let mut item = key_item(&plan_key(lane, plan));
+        item.insert("body".to_owned(), AttributeValue::B(Blob::new(body)));
+        item.insert("TTL".to_owned(), number(expires_s));
+        self.put_state_item(item).await
+    }
+
+    async fn put_state_item(&self, item: Item) -> Answer<()> {
+        let table = self.tables.state.as_str();
+        let answer = self
+            .client
+            .put_item()
+            .table_name(table)
+            .set_item(Some(item))
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .send()
+            .await
+            .map_err(|e| store_error("PutItem", table, e))?;
+        Ok(Metered { value: (), units: write_units(answer.consumed_capacity()) })
+    }
+
+    pub(super) async fn set_cursor(&self, lane: &LaneId, cursor: &Cursor) -> Answer<bool> {
+        let table = self.tables.state.as_str();
+        let mut update = "SET #seq = :seq, #plan = :plan, #pending = :true, #since = :since, #name = :name".to_owned();
+        let mut request = self
+            .client
+            .update_item()
+            .table_name(table)
+            .set_key(Some(key_item(&cursor_key(lane))))
+            .expression_attribute_names("#seq", "seq")
+            .expression_attribute_names("#plan", "plan")
+            .expression_attribute_names("#pending", "pending")
+            .expression_attribute_names("#since", "since")
+            .expression_attribute_names("#name", "name")
+            .expression_attribute_values(":seq", number(cursor.seq))
+            .expression_attribute_values(":plan", string(cursor.plan.to_string()))
+            .expression_attribute_values(":true", AttributeValue::Bool(true))
+            .expression_attribute_values(":since", number(cursor.since_ms))
+            .expression_attribute_values(":name", string(&cursor.name));
+        for (name, value) in [("through", cursor.through), ("through_ts", cursor.through_ts)] {
+            let Some(value) = value else { continue };
+            update.push_str(&format!(", #{name} = :{name}"));
+            request = request
+                .expression_attribute_names(format!("#{name}"), name)
+                .expression_attribute_values(format!(":{name}"), number(value));
+        }
+        request = if cursor.seq == 1 {
+            request.condition_expression("attribute_not_exists(#seq)")
+        } else {
+            request
+                .condition_expression("#seq = :old AND #pending = :false")
+                .expression_attribute_values(":old", number(cursor.seq - 1))
+                .expression_attribute_values(":false", AttributeValue::Bool(false))
+        };
+        let answer =
+            request.update_expression(update).return_consumed_capacity(ReturnConsumedCapacity::Total).send().await;
+        match answer {
+            Ok(answer) => Ok(Metered { value: true, units: write_units(answer.consumed_capacity()) }),
+            Err(e) if is_condition_failed(&e) => Ok(Metered { value: false, units: REFUSED }),
+            Err(e) => Err(store_error("UpdateItem", table, e)),
+        }
+    }
+
+    pub(super) async fn clear_pending(&self, lane: &LaneId, seq: u64) -> Answer<bool> {
+        let table = self.tables.state.as_str();
+        let answer = self
+            .client
+            .update_item()
+            .table_name(table)
+            .set_key(Some(key_item(&cursor_key(lane))))
+            .update_expression("SET #pending = :false")
+            .condition_expression("#seq = :seq")
+            .expression_attribute_names("#seq", "seq")
+            .expression_attribute_names("#pending", "pending")
+            .expression_attribute_values(":seq", number(seq))
+            .expression_attribute_values(":false", AttributeValue::Bool(false))
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .send()
+            .await;
+        match answer {
+            Ok(answer) => Ok(Metered { value: true, units: write_units(answer.consumed_capacity()) }),
+            Err(e) if is_condition_failed(&e) => Ok(Metered { value: false, units: REFUSED }),
+            Err(e) => Err(store_error("UpdateItem", table, e)),
+        }
+    }
+
+    pub(super) async fn query_lanes(&self, after: Option<&LaneId>) -> Answer<Vec<LaneId>> {
+        let table = self.tables.state.as_str();
+        let answer = self
+            .client
+            .query()
+            .table_name(table)
+            .key_condition_expression("#pk = :lanes AND #sk > :after")
+            .expression_attribute_names("#pk", "PK")
+            .expression_attribute_names("#sk", "SK")
+            .expression_attribute_values(":lanes", string(LANES))
+            // No lane's id sorts below a space, and an empty string is no key.
+            .expression_attribute_values(":after", string(after.map_or(" ".to_owned(), LaneId::to_string)))
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .send()
+            .await
+            .map_err(|e| store_error("Query", table, e))?;
+        let lane = |item| Ok::<_, StoreError>(LaneId::stored(Reading { table, item }.text("SK")?));
+        Ok(Metered {
+            value: answer.items().iter().map(lane).collect::<Result<_, _>>()?,
+            units: read_units(answer.consumed_capacity()),
+        })
+    }
+}
+
+fn read_cursor(reading: &Reading<'_>) -> Result<Cursor, StoreError> {
+    Ok(Cursor {
+        seq: reading.parsed("seq")?,
+        plan: PlanId::stored(reading.text("plan")?),
+        pending: reading.flag("pending")?,
+        through: reading.optional("through")?,
+        through_ts: reading.optional("through_ts")?,
+        since_ms: reading.parsed("since")?,
+        name: reading.text("name")?.to_owned(),
+    })
+}

@@ -1,0 +1,106 @@
+//! Lanes: sequences of plans that are committed one after the other.
+
+use std::fmt;
+
+use compact_str::CompactString;
+use tidemark_model::Batch;
+use xxhash_rust::xxh3::xxh3_64;
+
+/// One Kafka partition of one event source in one epoch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lane {
+    /// What marks and keys carry.
+    pub id: LaneId,
+    /// What people read: `source topic partition epoch`.
+    pub name: String,
+}
+
+impl Lane {
+    /// The lane of a batch. Raising the epoch (after a topic was recreated) gives a new lane.
+    pub fn of(batch: &Batch, epoch: u32) -> Self {
+        let name = format!("{} {} {} {epoch}", batch.source, batch.topic, batch.partition);
+        Self { id: LaneId::of(&name), name }
+    }
+}
+
+/// A lane's short id: 35 bits of a hash of its name, in base 32.
+///
+/// It is short because it names an attribute on every row the lane touches. Two lanes of one id
+/// would break exactness, so the cursor keeps the full name and a mismatch fails closed.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LaneId(CompactString);
+
+impl LaneId {
+    const LENGTH: usize = 7;
+
+    fn of(name: &str) -> Self {
+        const DIGITS: [char; 32] = [
+            'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i', 'j', 'k', 'l', 'm', 'n', 'o', 'p', 'q', 'r', 's', 't', 'u',
+            'v', 'w', 'x', 'y', 'z', '2', '3', '4', '5', '6', '7',
+        ];
+        let mut hash = xxh3_64(name.as_bytes());
+        let mut id = CompactString::default();
+        for _ in 0..Self::LENGTH {
+            id.push(DIGITS.get((hash % 32) as usize).copied().unwrap_or('a'));
+            hash /= 32;
+        }
+        Self(id)
+    }
+
+    /// An id read back from the store.
+    pub fn stored(id: &str) -> Self {
+        Self(CompactString::from(id))
+    }
+
+    /// The name of the attribute that carries the lane's mark on entities and rows.
+    pub fn mark(&self) -> String {
+        format!("~{}", self.0)
+    }
+}
+
+impl fmt::Display for LaneId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A plan's fresh id: 128 random bits in hexadecimal.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PlanId(CompactString);
+
+impl PlanId {
+    /// An id from random bits.
+    pub fn of_bits(bits: u128) -> Self {
+        Self(CompactString::from(format!("{bits:032x}")))
+    }
+
+    /// An id read back from the store.
+    pub fn stored(id: &str) -> Self {
+        Self(CompactString::from(id))
+    }
+}
+
+impl fmt::Display for PlanId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Where a lane stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cursor {
+    /// How many plans the lane has committed.
+    pub seq: u64,
+    /// The newest plan.
+    pub plan: PlanId,
+    /// Whether that plan may not be wholly applied yet.
+    pub pending: bool,
+    /// The last offset that the lane's plans cover.
+    pub through: Option<i64>,
+    /// The newest Kafka timestamp up to `through`, in ms.
+    pub through_ts: Option<i64>,
+    /// When the plan was committed, in ms since 1970.
+    pub since_ms: i64,
+    /// The lane's full name.
+    pub name: String,
+}

@@ -1,0 +1,126 @@
+//! The store as the protocol needs it: each method is one request of one step.
+
+use std::future::Future;
+use std::ops::AddAssign;
+
+use tidemark_model::{Key, Known, Measures, Transition};
+
+use crate::{Cursor, LaneId, PlanId, StoreError};
+
+/// Request units that a store reported as consumed.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Units {
+    /// Read request units (4 KB each, half for an eventually consistent read).
+    pub read: f64,
+    /// Write request units (1 KB each).
+    pub write: f64,
+}
+
+impl AddAssign for Units {
+    fn add_assign(&mut self, other: Self) {
+        self.read += other.read;
+        self.write += other.write;
+    }
+}
+
+/// A value and what it cost.
+#[derive(Clone, Debug)]
+pub struct Metered<T> {
+    /// What was answered.
+    pub value: T,
+    /// What it consumed.
+    pub units: Units,
+}
+
+/// What a request comes to.
+pub type Answer<T> = Result<Metered<T>, StoreError>;
+
+/// The part of a read that was answered.
+#[derive(Clone, Debug)]
+pub struct Page<T, K> {
+    /// What was found.
+    pub found: Vec<T>,
+    /// The keys that must be asked for again.
+    pub unprocessed: Vec<K>,
+}
+
+/// What became of one entity's write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// The transition applied.
+    Applied,
+    /// The counter had moved; this lane's mark on the item is given, 0 for none.
+    Refused {
+        /// The seq of the lane's last plan that changed the entity.
+        mark: u64,
+    },
+    /// The item exists although it should not; the refusal does not say which marks it has.
+    Exists,
+    /// Not tried: throttled within its batch.
+    Unprocessed,
+}
+
+/// The requests of the protocol. Every write may be repeated, late or twice.
+pub trait Store: Send + Sync {
+    /// Keys that one [`Store::read_entities`] may ask for (BatchGetItem's limit).
+    const READ_KEYS: usize = 100;
+    /// Transitions that one [`Store::write_entities`] may carry (BatchExecuteStatement's limit).
+    const WRITE_ENTITIES: usize = 25;
+
+    /// Step 1: reads entities.
+    fn read_entities(
+        &self,
+        keys: &[Key],
+        consistent: bool,
+    ) -> impl Future<Output = Answer<Page<(Key, Known), Key>>> + Send;
+
+    /// Step 2: reads a lane's cursor, strongly consistent.
+    fn read_cursor(&self, lane: &LaneId) -> impl Future<Output = Answer<Option<Cursor>>> + Send;
+
+    /// Step 2: reads a plan, strongly consistent.
+    fn read_plan(&self, lane: &LaneId, plan: &PlanId) -> impl Future<Output = Answer<Option<Vec<u8>>>> + Send;
+
+    /// Before a lane's first plan: keeps its name, and lets the sweeper find it.
+    fn register_lane(&self, lane: &LaneId, name: &str) -> impl Future<Output = Answer<()>> + Send;
+
+    /// Step 4: writes a plan under a fresh id, to be forgotten at a time in seconds since 1970.
+    fn write_plan(
+        &self,
+        lane: &LaneId,
+        plan: &PlanId,
+        body: &[u8],
+        expires_s: i64,
+    ) -> impl Future<Output = Answer<()>> + Send;
+
+    /// Step 4: sets the cursor IF its seq is one below the new one's and nothing is pending.
+    fn advance(&self, lane: &LaneId, cursor: &Cursor) -> impl Future<Output = Answer<bool>> + Send;
+
+    /// Step 5: for each transition, writes the entity IF its counter is as it was read, and sets
+    /// the lane's mark on it to `seq`. One answer for each transition, in their order.
+    fn write_entities(
+        &self,
+        lane: &LaneId,
+        seq: u64,
+        transitions: &[&Transition],
+    ) -> impl Future<Output = Answer<Vec<Written>>> + Send;
+
+    /// Step 5, after [`Written::Exists`]: reads the lane's marks on entities, strongly consistent;
+    /// 0 for none.
+    fn read_marks(&self, lane: &LaneId, keys: &[Key]) -> impl Future<Output = Answer<Page<(Key, u64), Key>>> + Send;
+
+    /// Step 6: adds to a row and sets the lane's mark on it to `seq` IF that mark is absent or
+    /// lower. False: already applied.
+    fn add_row(
+        &self,
+        lane: &LaneId,
+        seq: u64,
+        key: &Key,
+        delta: &Measures,
+    ) -> impl Future<Output = Answer<bool>> + Send;
+
+    /// Step 7: sets the cursor to not pending IF its seq is still `seq`.
+    fn finish(&self, lane: &LaneId, seq: u64) -> impl Future<Output = Answer<bool>> + Send;
+
+    /// For the sweeper: the lanes there are, after one, in pages; an empty page is the end.
+    fn lanes(&self, after: Option<&LaneId>) -> impl Future<Output = Answer<Vec<LaneId>>> + Send;
+}

@@ -1,0 +1,153 @@
+//! Configuration by environment variables, read once at cold start.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use tidemark_ledger::{Options, Retry};
+
+const DAY_MS: i64 = 86_400_000;
+
+/// Everything a deployment can set. The README's table names each variable.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `STATE_TABLE`: entities, lanes and plans.
+    pub state_table: String,
+    /// `VIEWS_TABLE`: rows.
+    pub views_table: String,
+    /// `BUCKET`: archive and quarantine.
+    pub bucket: String,
+    /// `LOW_STOCK_THRESHOLD`: quantities below this are low stock.
+    pub low_stock_threshold: i64,
+    /// `TOMBSTONE_RETENTION_DAYS`, in ms; `None` (0 days) keeps them for ever.
+    pub tombstone_retention_ms: Option<i64>,
+    /// `METRICS_NAMESPACE`: the CloudWatch namespace.
+    pub metrics_namespace: String,
+    /// `SOURCE_EPOCH`, `CONCURRENCY`, `PLAN_RETENTION_DAYS` and `RETRY_*`.
+    pub ledger: Options,
+}
+
+/// A variable that is missing or cannot be used.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// It is not set and has no default.
+    #[error("environment variable {0} is not set")]
+    Missing(&'static str),
+    /// It is set to something else than it takes.
+    #[error("environment variable {name} is `{value}`, but takes {takes}")]
+    Invalid {
+        /// Its name.
+        name: &'static str,
+        /// Its value.
+        value: String,
+        /// What it takes.
+        takes: &'static str,
+    },
+}
+
+impl Config {
+    /// Reads the process's environment.
+    ///
+    /// # Errors
+    /// Naming the first variable that is missing or invalid.
+    pub fn try_from_env() -> Result<Self, ConfigError> {
+        Self::read(|name| std::env::var(name).ok())
+    }
+
+    /// Reads variables from anywhere.
+    ///
+    /// # Errors
+    /// Naming the first variable that is missing or invalid.
+    pub fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
+        let source = Source(&variable);
+        let tombstone_days = source.within("TOMBSTONE_RETENTION_DAYS", 0, 0, 36_500, "a number of days up to 36500")?;
+        Ok(Self {
+            state_table: source.required("STATE_TABLE")?,
+            views_table: source.required("VIEWS_TABLE")?,
+            bucket: source.required("BUCKET")?,
+            low_stock_threshold: source.within("LOW_STOCK_THRESHOLD", 10, 0, 1_000_000_000, "a quantity up to 10^9")?,
+            tombstone_retention_ms: (tombstone_days > 0).then_some(tombstone_days * DAY_MS),
+            metrics_namespace: variable("METRICS_NAMESPACE").unwrap_or_else(|| "Tidemark".to_owned()),
+            ledger: Options {
+                epoch: source.within("SOURCE_EPOCH", 0, 0, u32::MAX, "a whole number from 0")?,
+                concurrency: source.within("CONCURRENCY", 32, 1, 1_000, "a number of requests from 1 to 1000")?,
+                plan_retention_s: 86_400
+                    * source.within("PLAN_RETENTION_DAYS", 14, 1, 3_650, "a number of days from 1 to 3650")?,
+                retry: Retry {
+                    max_attempts: source.within(
+                        "RETRY_MAX_ATTEMPTS",
+                        10,
+                        1,
+                        100,
+                        "a number of attempts from 1 to 100",
+                    )?,
+                    initial: source.millis("RETRY_INITIAL_MS", 2_000)?,
+                    factor: source.within("RETRY_FACTOR", 2.0, 1.0, 100.0, "a factor from 1 to 100")?,
+                    cap: source.millis("RETRY_CAP_MS", 60_000)?,
+                },
+                seed: None,
+            },
+        })
+    }
+}
+
+struct Source<'a, F>(&'a F);
+
+impl<F: Fn(&str) -> Option<String>> Source<'_, F> {
+    fn required(&self, name: &'static str) -> Result<String, ConfigError> {
+        (self.0)(name).filter(|value| !value.is_empty()).ok_or(ConfigError::Missing(name))
+    }
+
+    fn within<T>(
+        &self,
+        name: &'static str,
+        default: T,
+        least: T,
+        most: T,
+        takes: &'static str,
+    ) -> Result<T, ConfigError>
+    where
+        T: FromStr + PartialOrd,
+    {
+        let Some(value) = (self.0)(name) else { return Ok(default) };
+        match value.parse() {
+            Ok(n) if least <= n && n <= most => Ok(n),
+            _ => Err(ConfigError::Invalid { name, value, takes }),
+        }
+    }
+
+    fn millis(&self, name: &'static str, default: u64) -> Result<Duration, ConfigError> {
+        self.within(name, default, 0, 900_000, "milliseconds up to 900000").map(Duration::from_millis)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(set: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        let required = [("STATE_TABLE", "s"), ("VIEWS_TABLE", "v"), ("BUCKET", "b")];
+        let all: Vec<_> = set.iter().chain(&required).collect();
+        Config::read(|name| all.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).to_owned()))
+    }
+
+    #[test]
+    fn defaults_are_the_documented_ones() {
+        let config = read(&[]).unwrap();
+        assert_eq!(config.low_stock_threshold, 10);
+        assert_eq!(config.tombstone_retention_ms, None);
+        assert_eq!(config.ledger.retry.max_attempts, 10);
+        assert_eq!(config.ledger.retry.initial, Duration::from_secs(2));
+        assert_eq!(config.ledger.retry.cap, Duration::from_secs(60));
+    }
+
+    #[test]
+    fn a_missing_or_odd_variable_is_named() {
+        assert_eq!(read(&[("BUCKET", "")]).unwrap_err(), ConfigError::Missing("BUCKET"));
+        for (name, value) in
+            [("SOURCE_EPOCH", "-1"), ("RETRY_FACTOR", "NaN"), ("CONCURRENCY", "0"), ("RETRY_CAP_MS", "1s")]
+        {
+            let message = read(&[(name, value)]).unwrap_err().to_string();
+            assert!(message.contains(name) && message.contains(value), "{message}");
+        }
+    }
+}
