@@ -1,1 +1,14 @@
-//! x
+//! The whole system on one machine: embedded DynamoDB and S3 behind their wire protocols, the
+//! real functions, and streams that are fed to them as Kafka invocations.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
+
+pub mod cli;
+pub mod delivery;
+pub mod document;
+pub mod embedded;
+pub mod feed;
+pub mod play;
+pub mod show;
+pub mod stack;
+pub mod tables;

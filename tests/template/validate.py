@@ -726,10 +726,12 @@ def validate(source, linters):
     return tally.close()
 
 
-# A fault, what it does to a whole stack, the check that must find it, and the linter's rule that must as well.
-def set_in(*path, to):
+# --- What must be found ---------------------------------------------------------------------------------------------
+
+
+def set_in(*path, to, under="Resources"):
     def fault(stack):
-        node = stack["Resources"]
+        node = stack[under]
         for key in path[:-1]:
             node = node[key]
         if to is REMOVED:
@@ -749,6 +751,7 @@ MAPPING = ("ProductUpdatedMapping", "Properties")
 FUNCTION = ("AggregateFunction", "Properties")
 STATE = {"Fn::GetAtt": ["StateTable", "Arn"]}
 
+# A fault, what it does to a whole stack, the check that must find it, and the linter's rule that must as well.
 FAULTS = [
     ("BatchSize 20000", set_in(*MAPPING, "BatchSize", to=20000),
      batches_and_retries_are_within_the_limits_of_lambda, "cfn-lint E3034"),
@@ -808,6 +811,24 @@ FAULTS = [
      functions_log_json_into_their_own_group, None),
 ]
 
+# The same on the template as written.
+SOURCE_FAULTS = [
+    ("a parameter without a description", set_in("Timeout", "Description", to=REMOVED, under="Parameters"),
+     every_parameter_says_what_it_is),
+    ("a number without bounds", set_in("SourceEpoch", "MinValue", to=REMOVED, under="Parameters"),
+     every_number_has_bounds),
+    ("a timeout parameter that allows 5400", set_in("Timeout", "MaxValue", to=5400, under="Parameters"),
+     no_deployer_can_pass_a_limit_of_lambda),
+    ("a parameter outside the groups", set_in("Extra", to={"Type": "String", "Default": ""}, under="Parameters"),
+     every_parameter_is_listed_in_one_group),
+    ("a table key that the local stack cannot read",
+     set_in("StateTable", "Properties", "TimeToLiveSpecification", "AttributeName", to={"Ref": "Ttl"}),
+     the_local_stack_can_read_the_tables),
+    ("a consumer group that the policy does not know",
+     set_in(*MAPPING, "AmazonManagedKafkaEventSourceConfig", "ConsumerGroupId", to="another"),
+     consumer_groups_are_named_alike_in_mapping_and_policy),
+]
+
 
 def self_test(source, linters):
     """Whether each fault is found, by the check and by the linter that are there for it."""
@@ -838,8 +859,16 @@ def self_test(source, linters):
                 faults.append(f"{rule} did not find it; {tool} said {found}")
         tally.add(f"finds {what}", faults)
 
-    unnamed = {check for check in STACK_CHECKS} - {check for _, _, check, _ in FAULTS}
-    tally.add("every check has a fault that it must find", (f"{claim(check)}: add one to FAULTS" for check in unnamed))
+    for what, fault, check in SOURCE_FAULTS:
+        faulty = copy.deepcopy(source)
+        fault(faulty)
+        tally.add(f"finds {what}", [] if not list(check(source)) and list(check(faulty)) else [
+            f"'{claim(check)}' says the same of the template with and without it"])
+
+    tested = {check for _, _, check, _ in FAULTS} | {check for _, _, check in SOURCE_FAULTS}
+    tally.add("every check has a fault that it must find", (
+        f"{claim(check)}: add one to FAULTS or SOURCE_FAULTS"
+        for check in SOURCE_CHECKS + STACK_CHECKS if check not in tested))
 
     faulty = TEMPLATE.read_text().replace("!GetAtt StateTable.Arn", "!GetAtt NoSuchTable.Arn")
     file = linters.folder / "template.yaml"

@@ -25,7 +25,7 @@ const LONGEST: Duration = Duration::from_secs(900);
 /// # Errors
 /// If the configuration is incomplete or the runtime cannot go on.
 pub async fn run() -> Result<(), Error> {
-    start_logging(std::io::stdout);
+    start_logging(std::io::stdout, "info");
     let config = Config::try_from_env().inspect_err(|e| tracing::error!(error = %e, "function cannot start"))?;
     let clients = Clients::from_env(&config.ledger.retry).await;
     let tables = Tables { state: config.state_table, views: config.views_table };

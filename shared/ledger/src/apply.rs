@@ -1,5 +1,6 @@
 //! Steps 5 to 7: applying a plan that the cursor names, by whoever finds it.
 
+use futures_util::future::ready;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tidemark_model::{Key, Map, Transition};
 
@@ -32,23 +33,22 @@ pub(crate) async fn apply<S: Store>(
     seq: u64,
     plan: &Plan,
 ) -> Result<Applied, LedgerError> {
-    let chunks = plan.transitions.chunks(S::WRITE_ENTITIES);
-    let marks: Vec<Vec<u64>> = stream::iter(chunks)
+    // Collected first: a closure inside a stream would keep the future from being `Send`.
+    let writes: Vec<_> = plan
+        .transitions
+        .chunks(S::WRITE_ENTITIES)
         .map(|transitions| write_entities(store, requests, lane, seq, transitions))
-        .buffered(concurrency)
-        .try_collect()
-        .await?;
+        .collect();
+    let marks: Vec<Vec<u64>> = stream::iter(writes).buffered(concurrency).try_collect().await?;
     let marks: Vec<u64> = marks.into_iter().flatten().collect();
     if marks.iter().any(|mark| *mark > seq) {
         return Ok(Applied::Overtaken);
     }
     let applied = || plan.transitions.iter().zip(&marks).filter(|(_, mark)| **mark == seq);
     let deltas = plan.deltas(applied().map(|(transition, _)| transition));
-    stream::iter(&deltas)
-        .map(|(key, delta)| requests.send(move || store.add_row(lane, seq, key, delta)))
-        .buffer_unordered(concurrency)
-        .try_for_each(|_already| async { Ok(()) })
-        .await?;
+    let adds: Vec<_> =
+        deltas.iter().map(|(key, delta)| requests.send(move || store.add_row(lane, seq, key, delta))).collect();
+    stream::iter(adds).buffer_unordered(concurrency).try_for_each(|_already| ready(Ok(()))).await?;
     requests.send(|| store.finish(lane, seq)).await?;
     let entities = applied().count();
     Ok(Applied::Done { entities, rows: deltas.len(), conflicts: marks.len() - entities })

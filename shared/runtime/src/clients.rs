@@ -27,20 +27,21 @@ impl Clients {
     /// `AWS_ENDPOINT_URL_S3` included.
     pub async fn from_env(retry: &Retry) -> Self {
         let config = aws_config::defaults(BehaviorVersion::latest()).load().await;
-        Self::new(&config, retry)
+        Self::new(&config, &config, retry)
     }
 
-    /// Clients from a configuration.
-    pub fn new(config: &SdkConfig, retry: &Retry) -> Self {
+    /// Clients from a configuration of each service.
+    pub fn new(dynamodb: &SdkConfig, s3: &SdkConfig, retry: &Retry) -> Self {
         let timeouts = |attempt| {
             TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).operation_attempt_timeout(attempt).build()
         };
-        let dynamodb = aws_sdk_dynamodb::config::Builder::from(config)
+        let dynamodb = aws_sdk_dynamodb::config::Builder::from(dynamodb)
             .retry_config(RetryConfig::disabled())
             .timeout_config(timeouts(ATTEMPT_TIMEOUT))
             .build();
         let attempts = u32::try_from(retry.max_attempts).unwrap_or(u32::MAX);
-        let s3 = aws_sdk_s3::config::Builder::from(config)
+        let path_style = s3.endpoint_url().is_some() || has_own_endpoint();
+        let s3 = aws_sdk_s3::config::Builder::from(s3)
             .retry_config(
                 RetryConfig::standard()
                     .with_max_attempts(attempts)
@@ -49,7 +50,7 @@ impl Clients {
             )
             .timeout_config(timeouts(S3_ATTEMPT_TIMEOUT))
             // A bucket's name is a host name only at AWS.
-            .force_path_style(has_own_endpoint())
+            .force_path_style(path_style)
             .build();
         Self { dynamodb: aws_sdk_dynamodb::Client::from_conf(dynamodb), s3: aws_sdk_s3::Client::from_conf(s3) }
     }

@@ -1,0 +1,67 @@
+//! The run as one JSON document, for scripts.
+
+use std::collections::BTreeMap;
+
+use aggregate::Rejected;
+use serde::Serialize;
+use serde_json::value::RawValue;
+use tidemark_model::views::{Tables, VIEWS};
+
+use crate::play::Played;
+
+/// The document: views, cost, timing, rejects.
+#[derive(Serialize)]
+pub struct Document<'a> {
+    /// Every view under its name, money as exact decimal numbers.
+    pub views: BTreeMap<&'static str, Box<RawValue>>,
+    cost: Cost,
+    timing: Timing,
+    rejects: Vec<&'a Rejected>,
+}
+
+#[derive(Serialize)]
+struct Cost {
+    events: usize,
+    rejected: usize,
+    duplicates: usize,
+    write_units: f64,
+    read_units: f64,
+    write_units_per_event: f64,
+}
+
+#[derive(Serialize)]
+struct Timing {
+    seconds: f64,
+    events_per_second: f64,
+    cpu_seconds: f64,
+}
+
+impl<'a> Document<'a> {
+    /// The document of a run.
+    ///
+    /// # Errors
+    /// If a view cannot be serialised.
+    pub fn new(tables: &Tables, played: &'a Played) -> serde_json::Result<Self> {
+        let seconds = played.elapsed.as_secs_f64();
+        Ok(Self {
+            views: VIEWS
+                .iter()
+                .map(|view| Ok((view.name, (view.document)(tables)?)))
+                .collect::<serde_json::Result<_>>()?,
+            cost: Cost {
+                events: played.events,
+                rejected: played.rejects.len(),
+                duplicates: played.duplicates,
+                write_units: played.write_units,
+                read_units: played.read_units,
+                write_units_per_event: played.write_units / played.events.max(1) as f64,
+            },
+            timing: Timing {
+                seconds,
+                events_per_second: played.delivered as f64 / seconds.max(f64::MIN_POSITIVE),
+                cpu_seconds: played.cpu.as_secs_f64(),
+            },
+            rejects: played.rejects.iter().collect(),
+        })
+    }
+}

@@ -1,0 +1,43 @@
+//! `cargo run`: the whole system on this machine.
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use clap::Parser;
+use tidemark_local::cli::Options;
+use tidemark_local::document::Document;
+use tidemark_local::stack::Stack;
+use tidemark_local::{feed, play, show};
+use tidemark_runtime::telemetry::start_logging;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(&Options::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("tidemark: {}", aggregate::chain(error.as_ref()));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
+    start_logging(std::io::stderr, "error");
+    let logs = if options.no_play { Vec::new() } else { feed::logs(&options.input, options.partitions)? };
+    let stack = Stack::start(options).await?;
+    let played = play::play(&stack.aggregate, &logs, options).await?;
+    let tables = stack.aggregate.ledger.store().read_tables().await?;
+    let document = Document::new(&tables, &played)?;
+    if options.json {
+        println!("{}", serde_json::to_string(&document)?);
+    } else if !options.no_play {
+        println!("{}\n{}", show::views(&document), show::cost(&played));
+    }
+    if options.serve {
+        eprint!("{}", show::serving(&stack));
+        tokio::signal::ctrl_c().await?;
+    } else if !options.json {
+        println!("{}", show::GO_ON);
+    }
+    Ok(())
+}

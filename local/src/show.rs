@@ -1,0 +1,137 @@
+//! The run for people: tables, costs, and how to go on.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use comfy_table::{CellAlignment, Table, presets::UTF8_HORIZONTAL_ONLY};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::document::Document;
+use crate::play::Played;
+use crate::stack::Stack;
+
+/// Rows of a table that are shown.
+const SHOWN: usize = 12;
+
+/// A field's name and its text.
+type Field = (String, String, bool);
+
+/// The views as tables.
+pub fn views(document: &Document<'_>) -> String {
+    let mut text = String::new();
+    for (name, view) in &document.views {
+        // A view is a list, or an object with some totals and lists.
+        match fields(view) {
+            None => text.push_str(&table(name, view)),
+            Some(fields) => {
+                let totals: Vec<String> = fields
+                    .iter()
+                    .filter(|(_, value)| !value.get().starts_with('['))
+                    .map(|(field, value)| format!("{field} {}", value.get()))
+                    .collect();
+                let title = format!("{name}: {}", totals.join(", "));
+                for (_, list) in fields.iter().filter(|(_, value)| value.get().starts_with('[')) {
+                    text.push_str(&table(&title, list));
+                }
+            }
+        }
+    }
+    text
+}
+
+/// What the run cost.
+pub fn cost(played: &Played) -> String {
+    let events = played.events.max(1) as f64;
+    let mut text = format!(
+        "{} events in {:.2} s ({:.0} deliveries a second), {} invocations\n\
+         {:.3} write units and {:.3} read units per event ({:.0} and {:.0} in all)\n\
+         {} deliveries changed nothing new (duplicates and older versions), {} conflicts between lanes\n",
+        played.events,
+        played.elapsed.as_secs_f64(),
+        played.delivered as f64 / played.elapsed.as_secs_f64().max(f64::MIN_POSITIVE),
+        played.invocations,
+        played.write_units / events,
+        played.read_units / events,
+        played.write_units,
+        played.read_units,
+        played.duplicates,
+        played.conflicts,
+    );
+    if !played.rejects.is_empty() {
+        let _infallible = writeln!(text, "{} records set aside under quarantine/ in S3:", played.rejects.len());
+    }
+    for reject in played.rejects.iter().take(SHOWN) {
+        let _infallible =
+            writeln!(text, "  {}-{} offset {}: {}", reject.topic, reject.partition, reject.offset, reject.reason);
+    }
+    text
+}
+
+/// How to go on while the stack is served.
+pub fn serving(stack: &Stack) -> String {
+    format!(
+        "\nDynamoDB {}\nS3       {}\n\nIn another terminal:\n  \
+         cargo lambda watch --env-file events/local.env\n  \
+         cargo lambda invoke aggregate --data-file events/products.json\n\nCtrl-C stops.\n",
+        stack.dynamodb_url, stack.s3_url
+    )
+}
+
+/// How to go on after the run.
+pub const GO_ON: &str = "\nGo on:\n  \
+    cargo run -- --serve                      keeps the stores up for `cargo lambda` and the AWS CLI\n  \
+    cargo run -- --chaos 7                    the same streams, delivered as badly as it gets\n  \
+    cargo run -- --input products=FILE        your own events\n  \
+    cargo run -- --help                       all options\n";
+
+fn fields(view: &RawValue) -> Option<BTreeMap<String, Box<RawValue>>> {
+    serde_json::from_str(view.get()).ok()
+}
+
+fn table(title: &str, list: &RawValue) -> String {
+    let rows: Vec<Vec<Field>> = serde_json::from_str::<Vec<Box<RawValue>>>(list.get())
+        .unwrap_or_default()
+        .iter()
+        .map(|row| row_fields(row))
+        .collect();
+    let mut table = Table::new();
+    table.load_style(UTF8_HORIZONTAL_ONLY);
+    if let Some(first) = rows.first() {
+        table.set_header(first.iter().map(|(name, _, _)| name));
+        for (at, (_, _, number)) in first.iter().enumerate() {
+            if let Some(column) = table.column_mut(at).filter(|_| *number) {
+                column.set_cell_alignment(CellAlignment::Right);
+            }
+        }
+    }
+    for row in rows.iter().take(SHOWN) {
+        table.add_row(row.iter().map(|(_, value, _)| value));
+    }
+    let more = rows.len().saturating_sub(SHOWN);
+    let more = if more > 0 { format!("… and {more} more\n") } else { String::new() };
+    format!("\n{title}\n{table}\n{more}")
+}
+
+/// A row's fields in their order; numbers to at most two digits after the point.
+fn row_fields(row: &RawValue) -> Vec<Field> {
+    let Ok(Value::Object(object)) = serde_json::from_str(row.get()) else { return Vec::new() };
+    let exact = fields(row).unwrap_or_default();
+    object
+        .into_iter()
+        .map(|(name, value)| match value {
+            Value::String(text) => (name, text, false),
+            _ => {
+                let text = exact.get(&name).map(|raw| two_digits(raw.get())).unwrap_or_default();
+                (name, text, true)
+            }
+        })
+        .collect()
+}
+
+fn two_digits(number: &str) -> String {
+    match number.split_once('.') {
+        Some((whole, fraction)) => format!("{whole}.{:0<2.2}", fraction),
+        None => number.to_owned(),
+    }
+}

@@ -1,0 +1,147 @@
+//! The running stack: stores and the aggregate function on them.
+
+use std::sync::Arc;
+
+use aggregate::Aggregate;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider};
+use tempfile::TempDir;
+use tidemark_archive::{Bucket, Quarantine};
+use tidemark_ledger::dynamo::{DynamoStore, Tables};
+use tidemark_ledger::{Ledger, Options as LedgerOptions, Retry};
+use tidemark_runtime::Clients;
+
+use crate::cli::Options;
+use crate::{embedded, tables};
+
+/// The names that the local stack gives its resources.
+pub const STATE_TABLE: &str = "tidemark-state";
+/// See [`STATE_TABLE`].
+pub const VIEWS_TABLE: &str = "tidemark-views";
+/// See [`STATE_TABLE`].
+pub const BUCKET: &str = "tidemark";
+/// The region that signs local requests.
+pub const REGION: &str = "us-east-1";
+
+/// The function as the local stack runs it.
+pub type LocalAggregate = Aggregate<DynamoStore, Bucket>;
+
+/// What runs.
+pub struct Stack {
+    /// The function.
+    pub aggregate: Arc<LocalAggregate>,
+    /// The clients of its stores.
+    pub clients: Clients,
+    /// DynamoDB's URL.
+    pub dynamodb_url: String,
+    /// S3's URL.
+    pub s3_url: String,
+    /// Keeps S3's data while the stack runs.
+    _objects: Option<TempDir>,
+}
+
+/// A stack that cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StackError {
+    /// An embedded store.
+    #[error("embedded {store} cannot start")]
+    Embedded {
+        /// Which.
+        store: &'static str,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A table.
+    #[error("table {table} cannot be created at {url}")]
+    Table {
+        /// Which.
+        table: &'static str,
+        /// Where.
+        url: String,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The bucket.
+    #[error("bucket {BUCKET} cannot be created at {url}")]
+    Bucket {
+        /// Where.
+        url: String,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+impl Stack {
+    /// Starts the stores and creates what the template defines.
+    ///
+    /// # Errors
+    /// Naming what cannot start.
+    pub async fn start(options: &Options) -> Result<Self, StackError> {
+        let port = |given: Option<u16>, serving| given.unwrap_or(if options.serve { serving } else { 0 });
+        let dynamodb_url = match &options.dynamodb_endpoint {
+            Some(url) => url.clone(),
+            None => embedded::start_dynamodb(&options.store, port(options.dynamodb_port, 8100))
+                .await
+                .map_err(|source| StackError::Embedded { store: "DynamoDB", source })?,
+        };
+        let (s3_url, objects) = match &options.s3_endpoint {
+            Some(url) => (url.clone(), None),
+            None => embedded::start_s3(&options.store, port(options.s3_port, 8101), BUCKET)
+                .await
+                .map_err(|source| StackError::Embedded { store: "S3", source })?,
+        };
+        let retry = Retry::default();
+        let dynamodb = sdk_config(&dynamodb_url, options.dynamodb_endpoint.is_none()).await;
+        let s3 = sdk_config(&s3_url, options.s3_endpoint.is_none()).await;
+        let clients = Clients::new(&dynamodb, &s3, &retry);
+        for (resource, table) in [("StateTable", STATE_TABLE), ("ViewsTable", VIEWS_TABLE)] {
+            tables::create(&clients.dynamodb, resource, table).await.map_err(|source| StackError::Table {
+                table,
+                url: dynamodb_url.clone(),
+                source,
+            })?;
+        }
+        if options.s3_endpoint.is_some() {
+            create_bucket(&clients.s3).await.map_err(|source| StackError::Bucket { url: s3_url.clone(), source })?;
+        }
+        let aggregate = Arc::new(Aggregate {
+            ledger: Ledger::new(
+                DynamoStore::new(clients.dynamodb.clone(), table_names()),
+                LedgerOptions { retry, seed: options.chaos, ..LedgerOptions::default() },
+            ),
+            quarantine: Quarantine::new(Bucket::new(clients.s3.clone(), BUCKET.to_owned()), 0),
+            low_stock_threshold: 10,
+            tombstone_retention_ms: None,
+        });
+        Ok(Self { aggregate, clients, dynamodb_url, s3_url, _objects: objects })
+    }
+}
+
+fn table_names() -> Tables {
+    Tables { state: STATE_TABLE.to_owned(), views: VIEWS_TABLE.to_owned() }
+}
+
+async fn sdk_config(url: &str, embedded: bool) -> SdkConfig {
+    let defaults = aws_config::defaults(BehaviorVersion::latest()).endpoint_url(url);
+    if !embedded {
+        return defaults.load().await;
+    }
+    let credentials = Credentials::new(embedded::ACCESS_KEY, embedded::SECRET_KEY, None, None, "local");
+    defaults
+        .region(Region::from_static(REGION))
+        .credentials_provider(SharedCredentialsProvider::new(credentials))
+        .load()
+        .await
+}
+
+async fn create_bucket(client: &aws_sdk_s3::Client) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata};
+    match client.create_bucket().bucket(BUCKET).send().await {
+        Ok(_) => Ok(()),
+        Err(e) if matches!(e.code(), Some("BucketAlreadyOwnedByYou" | "BucketAlreadyExists")) => Ok(()),
+        Err(e) => Err(DisplayErrorContext(e).to_string().into()),
+    }
+}
