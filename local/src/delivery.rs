@@ -8,6 +8,7 @@ use std::ops::Range;
 
 use fastrand::Rng;
 
+use crate::cli::Options;
 use crate::feed::Log;
 
 /// One invocation: slices of partitions' logs.
@@ -20,6 +21,15 @@ pub struct Slice {
     pub log: usize,
     /// Its records' indices.
     pub records: Range<usize>,
+}
+
+/// The deliveries that the options ask for.
+pub fn waves(logs: &[Log], options: &Options) -> Vec<Vec<Delivery>> {
+    let (batch_size, workers) = (options.batch_size as usize, options.workers());
+    match options.chaos {
+        Some(seed) => chaotic(logs, batch_size, workers, seed),
+        None => orderly(logs, batch_size, workers),
+    }
 }
 
 /// Every record once, in order, each invocation of one partition.

@@ -64,6 +64,13 @@ pub fn logs(inputs: &[Input], partitions: i32) -> io::Result<Vec<Log>> {
     Ok(logs.logs.into_values().collect())
 }
 
+/// The logs of one stream's values, in their order.
+pub fn logs_of<'a>(stream: &Stream, values: impl IntoIterator<Item = &'a [u8]>, partitions: i32) -> Vec<Log> {
+    let mut logs = Logs { partitions, logs: BTreeMap::new(), records: 0 };
+    values.into_iter().for_each(|value| logs.push(stream, value));
+    logs.logs.into_values().collect()
+}
+
 fn stream(name: &str) -> io::Result<&'static Stream> {
     let known = STREAMS.iter().find(|stream| stream.name == name);
     known.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("no stream `{name}`")))

@@ -7,7 +7,7 @@ use clap::Parser;
 use tidemark_local::cli::Options;
 use tidemark_local::document::Document;
 use tidemark_local::stack::Stack;
-use tidemark_local::{feed, play, show};
+use tidemark_local::{delivery, feed, play, show};
 use tidemark_runtime::telemetry::start_logging;
 
 #[tokio::main]
@@ -25,7 +25,7 @@ async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     start_logging(std::io::stderr, "error");
     let logs = if options.no_play { Vec::new() } else { feed::logs(&options.input, options.partitions)? };
     let stack = Stack::start(options).await?;
-    let played = play::play(&stack.aggregate, &logs, options).await?;
+    let played = play::play(&stack.aggregate, &logs, delivery::waves(&logs, options)).await?;
     let tables = stack.aggregate.ledger.store().read_tables().await?;
     let document = Document::new(&tables, &played)?;
     if options.json {

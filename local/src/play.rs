@@ -4,16 +4,15 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use aggregate::{AggregateError, Rejected, Report};
+use aggregate::{Aggregate, AggregateError, Rejected, Report};
 use cpu_time::ProcessTime;
 use futures_util::future::try_join_all;
 use indicatif::{ProgressBar, ProgressStyle};
-use tidemark_ledger::Call;
+use tidemark_archive::ObjectStore;
+use tidemark_ledger::{Call, Store};
 
-use crate::cli::Options;
-use crate::delivery::{self, Delivery};
+use crate::delivery::Delivery;
 use crate::feed::{self, Log, Record};
-use crate::stack::LocalAggregate;
 
 /// What playing did and cost.
 #[derive(Clone, Debug, Default)]
@@ -54,16 +53,19 @@ pub enum PlayError {
     Panicked(#[from] tokio::task::JoinError),
 }
 
-/// Plays logs through the function.
+/// Plays logs through the function, a wave of deliveries after the other.
 ///
 /// # Errors
 /// The first failure.
-pub async fn play(aggregate: &Arc<LocalAggregate>, logs: &[Log], options: &Options) -> Result<Played, PlayError> {
-    let (batch_size, workers) = (options.batch_size as usize, options.workers());
-    let waves = match options.chaos {
-        Some(seed) => delivery::chaotic(logs, batch_size, workers, seed),
-        None => delivery::orderly(logs, batch_size, workers),
-    };
+pub async fn play<S, O>(
+    aggregate: &Arc<Aggregate<S, O>>,
+    logs: &[Log],
+    waves: Vec<Vec<Delivery>>,
+) -> Result<Played, PlayError>
+where
+    S: Store + 'static,
+    O: ObjectStore + 'static,
+{
     let total: usize = waves.iter().flatten().flatten().map(|slice| slice.records.len()).sum();
     let progress = progress(total);
     let (started, cpu) = (Instant::now(), ProcessTime::now());
@@ -80,12 +82,16 @@ pub async fn play(aggregate: &Arc<LocalAggregate>, logs: &[Log], options: &Optio
     Ok(played)
 }
 
-async fn invoke(
-    aggregate: &Arc<LocalAggregate>,
+async fn invoke<S, O>(
+    aggregate: &Arc<Aggregate<S, O>>,
     logs: &[Log],
     delivery: &Delivery,
     progress: &ProgressBar,
-) -> Result<Report, PlayError> {
+) -> Result<Report, PlayError>
+where
+    S: Store + 'static,
+    O: ObjectStore + 'static,
+{
     let slices: Vec<&[Record]> =
         delivery.iter().filter_map(|slice| logs.get(slice.log)?.records.get(slice.records.clone())).collect();
     let payload = feed::payload(&slices)?;

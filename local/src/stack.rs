@@ -9,6 +9,7 @@ use tempfile::TempDir;
 use tidemark_archive::{Bucket, Quarantine};
 use tidemark_ledger::dynamo::{DynamoStore, Tables};
 use tidemark_ledger::{Ledger, Options as LedgerOptions, Retry};
+use tidemark_model::Settings;
 use tidemark_runtime::Clients;
 
 use crate::cli::Options;
@@ -113,8 +114,7 @@ impl Stack {
                 LedgerOptions { retry, seed: options.chaos, ..LedgerOptions::default() },
             ),
             quarantine: Quarantine::new(Bucket::new(clients.s3.clone(), BUCKET.to_owned()), 0),
-            low_stock_threshold: 10,
-            tombstone_retention_ms: None,
+            settings: Settings::default(),
         });
         Ok(Self { aggregate, clients, dynamodb_url, s3_url, _objects: objects })
     }

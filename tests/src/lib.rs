@@ -1,1 +1,130 @@
-//! x
+//! What the tests share: stores in memory, faults, and the brute-force truth.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+
+pub mod faulty;
+pub mod memory;
+pub mod oracle;
+
+use std::io::Read;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aggregate::Aggregate;
+use bytes::Bytes;
+use serde_json::{Value, json};
+use tidemark_archive::{ObjectStore, Quarantine};
+use tidemark_ledger::{Call, Ledger, Options, Retry, Store};
+use tidemark_model::Settings;
+use tidemark_model::views::{Tables, VIEWS};
+
+/// The time of test invocations: 2025-01-02.
+pub const NOW_MS: i64 = 1_735_776_000_000;
+
+pub fn call() -> Call {
+    Call { now_ms: NOW_MS, deadline: None }
+}
+
+/// The function on any stores, with quick retries and fixed randomness.
+pub fn aggregate<S: Store, O: ObjectStore>(store: S, objects: O, seed: u64) -> Arc<Aggregate<S, O>> {
+    let retry =
+        Retry { max_attempts: 4, initial: Duration::from_millis(1), factor: 2.0, cap: Duration::from_millis(4) };
+    Arc::new(Aggregate {
+        ledger: Ledger::new(store, Options { retry, seed: Some(seed), ..Options::default() }),
+        quarantine: Quarantine::new(objects, 0),
+        settings: Settings::default(),
+    })
+}
+
+/// All views as one JSON value; numbers as text, so that nothing passes through a float.
+pub fn documents(tables: &Tables) -> Value {
+    let exact = |raw: &str| serde_json::from_str::<Value>(&quoted_numbers(raw)).unwrap();
+    VIEWS.iter().map(|view| (view.name.to_owned(), exact((view.document)(tables).unwrap().get()))).collect()
+}
+
+/// A JSON text with every number in quotes.
+fn quoted_numbers(raw: &str) -> String {
+    let mut text = String::with_capacity(raw.len() * 2);
+    let (mut in_string, mut escaped, mut in_number) = (false, false, false);
+    for c in raw.chars() {
+        let numeric = !in_string && (c.is_ascii_digit() || matches!(c, '-' | '+' | '.' | 'e' | 'E'));
+        if numeric != in_number && !in_string {
+            text.push('"');
+            in_number = numeric;
+        }
+        text.push(c);
+        if in_string && !escaped && c == '\\' {
+            escaped = true;
+            continue;
+        }
+        if c == '"' && !escaped {
+            in_string = !in_string;
+        }
+        escaped = false;
+    }
+    text
+}
+
+pub fn fixture_path(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name)
+}
+
+pub fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// A fixture's lines.
+pub fn fixture_lines(name: &str) -> Vec<Vec<u8>> {
+    let mut text = Vec::new();
+    let file = std::fs::File::open(fixture_path(name)).unwrap();
+    flate2::read::MultiGzDecoder::new(file).read_to_end(&mut text).unwrap();
+    text.split(|b| *b == b'\n').filter(|line| !line.is_empty()).map(<[u8]>::to_vec).collect()
+}
+
+/// An invocation of one partition with these values; offsets from `first`, a ms apart.
+pub fn invocation(topic: &str, partition: i32, first: i64, values: &[impl AsRef<[u8]>]) -> Bytes {
+    let records: Vec<Value> = values
+        .iter()
+        .zip(first..)
+        .map(|(value, offset)| {
+            json!({
+                "topic": topic, "partition": partition, "offset": offset,
+                "timestamp": 1_735_689_600_000_i64 + offset, "timestampType": "CREATE_TIME",
+                "value": base64(value.as_ref()),
+            })
+        })
+        .collect();
+    envelope(&json!({format!("{topic}-{partition}"): records}))
+}
+
+/// An invocation with any records.
+pub fn envelope(records: &Value) -> Bytes {
+    json!({"eventSource": "aws:kafka", "eventSourceArn": "arn:test", "records": records}).to_string().into()
+}
+
+pub fn base64(bytes: &[u8]) -> String {
+    base64_simd::STANDARD.encode_to_string(bytes)
+}
+
+/// A product event in the documented form.
+pub fn product(
+    id: i64,
+    kind: &str,
+    timestamp: i64,
+    seller: &str,
+    category: &str,
+    price: &str,
+    quantity: i64,
+) -> String {
+    let data = match kind {
+        "Deleted" => json!({"productId": id, "sellerId": seller, "name": "n", "category": category, "deletedAt": "x"}),
+        _ => json!({
+            "productId": id, "sellerId": seller, "name": "n", "description": null, "price": 0,
+            "quantity": quantity, "category": category, "createdAt": "x", "updatedAt": "x",
+        }),
+    };
+    json!({"eventId": format!("{id}-{timestamp}"), "eventType": format!("Product{kind}"), "timestamp": timestamp, "data": data})
+        .to_string()
+        .replace("\"price\":0", &format!("\"price\":{price}"))
+}

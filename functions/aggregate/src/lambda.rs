@@ -32,8 +32,7 @@ pub async fn run() -> Result<(), Error> {
     let aggregate = Aggregate {
         quarantine: Quarantine::new(Bucket::new(clients.s3, config.bucket), config.ledger.epoch),
         ledger: Ledger::new(DynamoStore::new(clients.dynamodb, tables), config.ledger),
-        low_stock_threshold: config.low_stock_threshold,
-        tombstone_retention_ms: config.tombstone_retention_ms,
+        settings: config.settings,
     };
     let (aggregate, namespace) = (&aggregate, config.metrics_namespace.as_str());
     // The handler borrows what lives until the process ends.

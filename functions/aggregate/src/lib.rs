@@ -30,10 +30,8 @@ pub struct Aggregate<S, O> {
     pub ledger: Ledger<S>,
     /// Where bad records go.
     pub quarantine: Quarantine<O>,
-    /// Quantities below this are low stock.
-    pub low_stock_threshold: i64,
-    /// How long tombstones are kept; `None` means for ever.
-    pub tombstone_retention_ms: Option<i64>,
+    /// How records are decoded; the time is each invocation's.
+    pub settings: Settings,
 }
 
 /// An invocation that failed: all of its records will come again.
@@ -83,11 +81,7 @@ impl<S: Store, O: ObjectStore> Aggregate<S, O> {
     /// # Errors
     /// The first failure, if any; all failures are logged.
     pub async fn handle(&self, payload: Bytes, call: Call) -> Result<Report, AggregateError> {
-        let settings = Settings {
-            now_ms: call.now_ms,
-            low_stock_threshold: self.low_stock_threshold,
-            tombstone_retention_ms: self.tombstone_retention_ms,
-        };
+        let settings = Settings { now_ms: call.now_ms, ..self.settings.clone() };
         let batches = decode_off_thread(payload, settings).await?;
         let committed = join_all(batches.into_iter().map(|batch| self.commit(batch, call))).await;
         let mut report = Report::default();

@@ -82,7 +82,7 @@ impl Batch {
 }
 
 fn decode_partition(source: &str, partition: &Partition<'_>, settings: &Settings) -> Batch {
-    let stream = Stream::of_topic(&partition.topic);
+    let stream = settings.routes.stream(&partition.topic);
     let outcomes: Vec<Vec<Result<Accepted, String>>> =
         partition.records.par_chunks(CHUNK).map(|records| decode_chunk(stream, records, settings)).collect();
     let mut batch = Batch {

@@ -1,5 +1,8 @@
 //! Streams: which topics carry what, and how their records are read. One line per stream.
 
+use std::fmt;
+use std::str::FromStr;
+
 use serde::Deserialize;
 
 use crate::kafka::RawRecord;
@@ -23,10 +26,42 @@ pub struct Stream {
     pub route: fn(&[u8]) -> (&'static str, Option<String>),
 }
 
-impl Stream {
+/// Which topic carries which stream.
+#[derive(Clone)]
+pub struct Routes(Vec<(String, &'static Stream)>);
+
+impl Default for Routes {
+    /// Every stream under the topics of its source system.
+    fn default() -> Self {
+        let topics = |stream: &'static Stream| stream.topics.iter().map(move |topic| ((*topic).to_owned(), stream));
+        Self(STREAMS.iter().flat_map(topics).collect())
+    }
+}
+
+impl FromStr for Routes {
+    type Err = String;
+
+    /// Reads `topic=stream` pairs with commas between them.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let route = |pair: &str| {
+            let (topic, name) = pair.trim().split_once('=').ok_or_else(|| format!("`{pair}` is not topic=stream"))?;
+            let stream = STREAMS.iter().find(|stream| stream.name == name);
+            Ok((topic.to_owned(), stream.ok_or_else(|| format!("there is no stream `{name}`"))?))
+        };
+        text.split(',').map(route).collect::<Result<_, String>>().map(Self)
+    }
+}
+
+impl Routes {
     /// The stream that a topic carries.
-    pub fn of_topic(topic: &str) -> Option<&'static Self> {
-        STREAMS.iter().find(|stream| stream.topics.contains(&topic))
+    pub fn stream(&self, topic: &str) -> Option<&'static Stream> {
+        self.0.iter().find(|(known, _)| known == topic).map(|(_, stream)| *stream)
+    }
+}
+
+impl fmt::Debug for Routes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.0.iter().map(|(topic, stream)| (topic, stream.name))).finish()
     }
 }
 
@@ -39,15 +74,24 @@ pub enum Accepted {
     Late,
 }
 
-/// What decoding depends on besides the record.
+/// What decoding depends on besides the record. Set by the deployment, but for the time.
 #[derive(Clone, Debug)]
 pub struct Settings {
+    /// Which topic carries which stream.
+    pub routes: Routes,
     /// The time of the invocation, in ms since 1970.
     pub now_ms: i64,
     /// Quantities below this are low stock.
     pub low_stock_threshold: i64,
     /// How long tombstones are kept after their deletion; `None` means for ever.
     pub tombstone_retention_ms: Option<i64>,
+}
+
+impl Default for Settings {
+    /// What a deployment has that sets nothing, in 1970.
+    fn default() -> Self {
+        Self { routes: Routes::default(), now_ms: 0, low_stock_threshold: 10, tombstone_retention_ms: None }
+    }
 }
 
 impl Settings {

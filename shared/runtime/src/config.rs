@@ -4,6 +4,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use tidemark_ledger::{Options, Retry};
+use tidemark_model::Settings;
 
 const DAY_MS: i64 = 86_400_000;
 
@@ -16,10 +17,8 @@ pub struct Config {
     pub views_table: String,
     /// `BUCKET`: archive and quarantine.
     pub bucket: String,
-    /// `LOW_STOCK_THRESHOLD`: quantities below this are low stock.
-    pub low_stock_threshold: i64,
-    /// `TOMBSTONE_RETENTION_DAYS`, in ms; `None` (0 days) keeps them for ever.
-    pub tombstone_retention_ms: Option<i64>,
+    /// `TOPICS`, `LOW_STOCK_THRESHOLD` and `TOMBSTONE_RETENTION_DAYS` (0 keeps them for ever).
+    pub settings: Settings,
     /// `METRICS_NAMESPACE`: the CloudWatch namespace.
     pub metrics_namespace: String,
     /// `SOURCE_EPOCH`, `CONCURRENCY`, `PLAN_RETENTION_DAYS` and `RETRY_*`.
@@ -64,8 +63,18 @@ impl Config {
             state_table: source.required("STATE_TABLE")?,
             views_table: source.required("VIEWS_TABLE")?,
             bucket: source.required("BUCKET")?,
-            low_stock_threshold: source.within("LOW_STOCK_THRESHOLD", 10, 0, 1_000_000_000, "a quantity up to 10^9")?,
-            tombstone_retention_ms: (tombstone_days > 0).then_some(tombstone_days * DAY_MS),
+            settings: Settings {
+                routes: source.parsed("TOPICS", "topic=stream pairs with commas between them")?,
+                now_ms: 0,
+                low_stock_threshold: source.within(
+                    "LOW_STOCK_THRESHOLD",
+                    10,
+                    0,
+                    1_000_000_000,
+                    "a quantity up to 10^9",
+                )?,
+                tombstone_retention_ms: (tombstone_days > 0).then_some(tombstone_days * DAY_MS),
+            },
             metrics_namespace: variable("METRICS_NAMESPACE").unwrap_or_else(|| "Tidemark".to_owned()),
             ledger: Options {
                 epoch: source.within("SOURCE_EPOCH", 0, 0, u32::MAX, "a whole number from 0")?,
@@ -115,6 +124,11 @@ impl<F: Fn(&str) -> Option<String>> Source<'_, F> {
         }
     }
 
+    fn parsed<T: FromStr + Default>(&self, name: &'static str, takes: &'static str) -> Result<T, ConfigError> {
+        let Some(value) = (self.0)(name) else { return Ok(T::default()) };
+        value.parse().map_err(|_| ConfigError::Invalid { name, value, takes })
+    }
+
     fn millis(&self, name: &'static str, default: u64) -> Result<Duration, ConfigError> {
         self.within(name, default, 0, 900_000, "milliseconds up to 900000").map(Duration::from_millis)
     }
@@ -133,8 +147,8 @@ mod tests {
     #[test]
     fn defaults_are_the_documented_ones() {
         let config = read(&[]).unwrap();
-        assert_eq!(config.low_stock_threshold, 10);
-        assert_eq!(config.tombstone_retention_ms, None);
+        assert_eq!(config.settings.low_stock_threshold, 10);
+        assert_eq!(config.settings.tombstone_retention_ms, None);
         assert_eq!(config.ledger.retry.max_attempts, 10);
         assert_eq!(config.ledger.retry.initial, Duration::from_secs(2));
         assert_eq!(config.ledger.retry.cap, Duration::from_secs(60));
@@ -143,9 +157,13 @@ mod tests {
     #[test]
     fn a_missing_or_odd_variable_is_named() {
         assert_eq!(read(&[("BUCKET", "")]).unwrap_err(), ConfigError::Missing("BUCKET"));
-        for (name, value) in
-            [("SOURCE_EPOCH", "-1"), ("RETRY_FACTOR", "NaN"), ("CONCURRENCY", "0"), ("RETRY_CAP_MS", "1s")]
-        {
+        for (name, value) in [
+            ("SOURCE_EPOCH", "-1"),
+            ("RETRY_FACTOR", "NaN"),
+            ("CONCURRENCY", "0"),
+            ("RETRY_CAP_MS", "1s"),
+            ("TOPICS", "product.created=cats"),
+        ] {
             let message = read(&[(name, value)]).unwrap_err().to_string();
             assert!(message.contains(name) && message.contains(value), "{message}");
         }

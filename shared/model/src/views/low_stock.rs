@@ -63,8 +63,8 @@ fn document(tables: &Tables) -> serde_json::Result<Box<RawValue>> {
             quantity: listing.quantity,
         })
     };
-    to_raw_value(&LowStock {
-        count: Number(row.map(|(_, measures)| measures.get("count")).unwrap_or_default()),
-        products: tables.listed.iter().filter_map(product).collect(),
-    })
+    let mut products: Vec<_> = tables.listed.iter().filter_map(product).collect();
+    products.sort_by_key(|product| (product.quantity, product.product_id));
+    let count = Number(row.map(|(_, measures)| measures.get("count")).unwrap_or_default());
+    to_raw_value(&LowStock { count, products })
 }

@@ -1,0 +1,89 @@
+//! The program itself: options, the JSON document, and clear errors.
+
+use std::process::{Command, Output};
+
+use serde_json::Value;
+use tidemark_tests::fixture_path;
+
+fn tidemark(arguments: &[&str]) -> Output {
+    Command::new(program()).args(arguments).output().unwrap()
+}
+
+/// Built by cargo for this profile: `cargo test` builds the whole workspace.
+fn program() -> std::path::PathBuf {
+    let tests = std::env::current_exe().unwrap();
+    let program = tests.parent().and_then(std::path::Path::parent).unwrap().join("tidemark");
+    assert!(program.exists(), "{} is missing: run `cargo test --workspace`", program.display());
+    program
+}
+
+#[test]
+fn the_json_document_has_every_field_that_scripts_rely_on() {
+    let input = format!("products={}", fixture_path("products_contract.ndjson.gz").display());
+    let output = tidemark(&["--json", "--chaos", "3", "--input", &input]);
+    assert!(output.status.success(), "{output:?}");
+    let document: Value = serde_json::from_slice(&output.stdout).expect("one JSON document and nothing else");
+    for path in [
+        "/views/sellers/0/sellerId",
+        "/views/sellers/0/totalValue",
+        "/views/categories/0/averagePrice",
+        "/views/lowStock/count",
+        "/views/lowStock/products/0/quantity",
+        "/cost/events",
+        "/cost/rejected",
+        "/cost/duplicates",
+        "/cost/write_units",
+        "/cost/read_units",
+        "/cost/write_units_per_event",
+        "/timing/seconds",
+        "/timing/events_per_second",
+        "/timing/cpu_seconds",
+        "/rejects",
+    ] {
+        assert!(document.pointer(path).is_some(), "{path} is missing");
+    }
+    assert_eq!(document["cost"]["events"], 2500);
+}
+
+#[test]
+fn without_options_it_plays_the_sample_and_shows_tables() {
+    let output = tidemark(&[]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    for expected in
+        ["seller-3", "263416.28", "lowStock: count", "write units", "records set aside", "cargo run -- --serve"]
+    {
+        assert!(text.contains(expected), "`{expected}` is missing in:\n{text}");
+    }
+}
+
+#[test]
+fn a_kept_store_goes_on_where_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join("new").display().to_string();
+    let input = format!("products={}", fixture_path("products_producer.ndjson.gz").display());
+    let views = |arguments: &[&str]| {
+        let output = tidemark(arguments);
+        assert!(output.status.success(), "{output:?}");
+        serde_json::from_slice::<Value>(&output.stdout).unwrap()
+    };
+    let first = views(&["--json", "--store", &store, "--input", &input]);
+    let second = views(&["--json", "--store", &store, "--input", &input, "--batch-size", "77"]);
+    assert_eq!(first["views"], second["views"], "the same stream again, in another process, changes nothing");
+    assert_eq!(second["cost"]["duplicates"], 2500);
+}
+
+#[test]
+fn wrong_options_say_what_is_right() {
+    for (arguments, expected) in [
+        (&["--input", "orders.ndjson"][..], "takes STREAM=FILE"),
+        (&["--input", "cats=x"], "no stream `cats`; there is products"),
+        (&["--input", "products=/does/not/exist"], "/does/not/exist: No such file"),
+        (&["--partitions", "0"], "0 is not in 1..=1000"),
+        (&["--batch-size", "10001"], "10001 is not in 1..=10000"),
+        (&["--s3-endpoint", "http://127.0.0.1:1"], "bucket tidemark cannot be created at http://127.0.0.1:1"),
+    ] {
+        let output = tidemark(arguments);
+        let message = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && message.contains(expected), "{arguments:?}: {message}");
+    }
+}

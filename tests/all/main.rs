@@ -1,0 +1,13 @@
+//! Every test that needs more than one crate, in one binary.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod bad_input;
+mod cargo_lambda;
+mod command_line;
+mod golden;
+mod laws;
+mod protocol;
+mod template;
+mod truth;
+mod units;

@@ -1,0 +1,197 @@
+//! The commit protocol against faults: crashes and lost answers at every request, zombies,
+//! conflicts, epochs, sweeping.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use tidemark_ledger::{Call, LedgerError, Store};
+use tidemark_tests::faulty::{Fault, Faulty};
+use tidemark_tests::memory::{MemoryObjects, MemoryStore};
+use tidemark_tests::{NOW_MS, aggregate, call, documents, invocation, oracle, product};
+
+fn events() -> Vec<String> {
+    vec![
+        product(1, "Created", 1, "s", "c", "2.50", 3),
+        product(2, "Created", 2, "s", "d", "4", 30),
+        product(1, "Updated", 3, "t", "c", "3", 12),
+        "broken".to_owned(),
+        product(2, "Deleted", 4, "s", "d", "0", 0),
+        product(3, "Created", 5, "t", "d", "7.25", 9),
+    ]
+}
+
+fn truth(events: &[String]) -> Value {
+    oracle::products(events.iter().filter(|event| *event != "broken").map(String::as_bytes))
+}
+
+fn rejected(store: &MemoryStore) -> Option<i64> {
+    let rows = store.tables().rows;
+    rows.iter().find(|(key, _)| key.pk == "REJECTS#product.updated")?.1.get("records").to_whole()
+}
+
+/// Runs the batch with a fault at each request in turn; the batch comes again until it succeeds,
+/// and once more.
+#[tokio::test]
+async fn a_fault_at_any_request_changes_no_total() {
+    let events = events();
+    for fault in [Fault::CrashBefore, Fault::CrashAfter, Fault::AnswerLost, Fault::Throttled] {
+        let mut requests = 0;
+        for at in 0.. {
+            let store = MemoryStore::default();
+            // An earlier batch, so that the faulty one meets states, marks and a cursor.
+            let first = aggregate(store.clone(), MemoryObjects::default(), 1);
+            first.handle(invocation("product.updated", 0, 0, &events[..2]), call()).await.unwrap();
+            let faulty = Faulty::new(store.clone(), fault, at);
+            let function = aggregate(faulty.clone(), MemoryObjects::default(), at as u64);
+            let outcome = function.handle(invocation("product.updated", 0, 2, &events[2..]), call()).await;
+            let happened = faulty.sent() > at;
+            let crashes = matches!(fault, Fault::CrashBefore | Fault::CrashAfter);
+            assert_eq!(outcome.is_err(), happened && crashes, "{fault:?} at {at}");
+            for grouping in [2..4, 2..6, 3..6] {
+                let again = aggregate(store.clone(), MemoryObjects::default(), 7);
+                let payload = invocation("product.updated", 0, grouping.start as i64, &events[grouping]);
+                again.handle(payload, call()).await.unwrap();
+            }
+            assert_eq!(documents(&store.tables()), truth(&events), "{fault:?} at {at}");
+            assert_eq!(rejected(&store), Some(1), "{fault:?} at {at}: a reject is counted once");
+            requests = at;
+            if !happened {
+                break;
+            }
+        }
+        assert!(requests > 10, "{fault:?}: a batch takes more requests than {requests}");
+    }
+}
+
+#[tokio::test]
+async fn a_plan_left_pending_is_finished_before_the_next_and_by_the_sweeper() {
+    let events = events();
+    let stuck = || async {
+        // A dry run counts the requests; all but the last (finish) are let through.
+        let dry = Faulty::new(MemoryStore::default(), Fault::CrashBefore, usize::MAX);
+        let payload = || invocation("product.updated", 0, 0, &events);
+        aggregate(dry.clone(), MemoryObjects::default(), 0).handle(payload(), call()).await.unwrap();
+        let store = MemoryStore::default();
+        let faulty = Faulty::new(store.clone(), Fault::CrashBefore, dry.sent() - 3);
+        aggregate(faulty, MemoryObjects::default(), 0).handle(payload(), call()).await.unwrap_err();
+        assert!(store.items().cursors.values().all(|cursor| cursor.pending));
+        store
+    };
+
+    let store = stuck().await;
+    let function = aggregate(store.clone(), MemoryObjects::default(), 0);
+    let report = function.handle(invocation("product.updated", 0, 0, &events), call()).await.unwrap();
+    assert_eq!(report.redone, 1);
+    assert_eq!(documents(&store.tables()), truth(&events));
+
+    let store = stuck().await;
+    let ledger = &aggregate(store.clone(), MemoryObjects::default(), 0).ledger;
+    let young = ledger.sweep(NOW_MS, call()).await.unwrap();
+    assert_eq!((young.lanes, young.finished), (1, 0), "an invocation may still be at work on it");
+    let swept = ledger.sweep(NOW_MS + 1, call()).await.unwrap();
+    assert_eq!(swept.finished, 1);
+    assert_eq!(documents(&store.tables()), truth(&events));
+    assert_eq!(ledger.sweep(NOW_MS + 1, call()).await.unwrap().finished, 0);
+}
+
+#[tokio::test]
+async fn the_sweeper_pages_through_all_lanes() {
+    let store = MemoryStore::default();
+    let function = aggregate(store.clone(), MemoryObjects::default(), 0);
+    for partition in 0..7 {
+        function.handle(invocation("product.updated", partition, 0, &events()), call()).await.unwrap();
+    }
+    assert_eq!(function.ledger.sweep(NOW_MS, call()).await.unwrap().lanes, 7);
+}
+
+/// Two lanes change the same products, each reading before the other wrote.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lanes_that_meet_on_an_entity_conflict_and_agree() {
+    let mut conflicts = 0;
+    for seed in 0..50 {
+        let store = MemoryStore::default();
+        let all: Vec<String> =
+            (0..40).map(|n| product(n % 5, "Updated", n, &format!("s{}", n % 3), "c", "1.10", n)).collect();
+        let tasks = all.chunks(4).zip(0..).map(|(events, partition)| {
+            let function = aggregate(store.clone(), MemoryObjects::default(), seed);
+            let payload = invocation("product.updated", partition, 0, events);
+            tokio::spawn(async move { function.handle(payload, call()).await.unwrap().conflicts })
+        });
+        for task in tasks.collect::<Vec<_>>() {
+            conflicts += task.await.unwrap();
+        }
+        assert_eq!(documents(&store.tables()), truth(&all), "seed {seed}");
+    }
+    assert!(conflicts > 0, "no lanes ever met: the test shows nothing");
+}
+
+/// A batch whose transitions exceed one item is committed as several plans; the reject that
+/// stands among them is counted once.
+#[tokio::test]
+async fn a_batch_larger_than_a_plan_is_committed_as_several() {
+    let mut rng = fastrand::Rng::with_seed(1);
+    let mut noise = |n: usize| (0..n).map(|_| rng.alphanumeric()).collect::<String>();
+    let mut events: Vec<String> = (0..400)
+        .map(|n| {
+            product(n, "Created", n, &noise(400), &noise(400), "1", 1).replace("\"n\"", &format!("\"{}\"", noise(2500)))
+        })
+        .collect();
+    events.insert(10, "broken".to_owned());
+    let store = MemoryStore::default();
+    for _ in 0..2 {
+        let function = aggregate(store.clone(), MemoryObjects::default(), 0);
+        function.handle(invocation("product.updated", 0, 0, &events), call()).await.unwrap();
+    }
+    let plans = store.items().plans.values().map(Vec::len).collect::<Vec<_>>();
+    assert!(plans.len() > 2 && plans.iter().all(|bytes| *bytes <= tidemark_ledger::MAX_PLAN_BYTES), "{plans:?}");
+    assert_eq!(documents(&store.tables()), truth(&events));
+    assert_eq!(rejected(&store), Some(1));
+}
+
+#[tokio::test]
+async fn a_recreated_topic_fails_closed_until_the_epoch_is_raised() {
+    let store = MemoryStore::default();
+    let function = aggregate(store.clone(), MemoryObjects::default(), 0);
+    function.handle(invocation("product.updated", 0, 0, &events()), call()).await.unwrap();
+    let newer = |payload: bytes::Bytes| {
+        String::from_utf8_lossy(&payload).replace("\"timestamp\":17356", "\"timestamp\":17357").into()
+    };
+    let error = function.handle(newer(invocation("product.updated", 0, 0, &events())), call()).await.unwrap_err();
+    assert!(error.needs_epoch());
+    assert!(aggregate::chain(&error).contains("raise the parameter SourceEpoch"), "{error:?}");
+
+    let mut raised = aggregate(store.clone(), MemoryObjects::default(), 0);
+    let inner = std::sync::Arc::get_mut(&mut raised).unwrap();
+    let options = tidemark_ledger::Options { epoch: 1, ..tidemark_ledger::Options::default() };
+    inner.ledger = tidemark_ledger::Ledger::new(store.clone(), options);
+    raised.handle(newer(invocation("product.updated", 0, 0, &events())), call()).await.unwrap();
+    assert_eq!(rejected(&store), Some(2), "the new topic's broken record is another one");
+    assert_eq!(documents(&store.tables()), truth(&events()));
+}
+
+#[tokio::test]
+async fn throttling_is_outlasted_until_the_attempts_are_used_up() {
+    /// Throttles every request.
+    let store = Faulty::new(MemoryStore::default(), Fault::CrashBefore, 0);
+    let error = aggregate(store.clone(), MemoryObjects::default(), 0)
+        .handle(invocation("product.updated", 0, 0, &events()), call())
+        .await;
+    assert!(aggregate::chain(&error.unwrap_err()).contains("request failed after 1 attempts"));
+    assert_eq!(store.sent(), 1, "what is refused for good is not repeated");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_sent_past_the_deadline() {
+    let store = Faulty::new(MemoryStore::default(), Fault::Throttled, 3);
+    let mut function = aggregate(store.clone(), MemoryObjects::default(), 0);
+    let inner = std::sync::Arc::get_mut(&mut function).unwrap();
+    inner.ledger = tidemark_ledger::Ledger::new(store.clone(), tidemark_ledger::Options::default());
+    // The first retry waits for two seconds or more.
+    let deadline = Some(tokio::time::Instant::now() + Duration::from_secs(1));
+    let error =
+        function.handle(invocation("product.updated", 0, 0, &events()), Call { now_ms: NOW_MS, deadline }).await;
+    let error = error.unwrap_err();
+    assert!(matches!(error, aggregate::AggregateError::Commit { source: LedgerError::Deadline, .. }), "{error:?}");
+    assert_eq!(store.sent(), 4);
+    assert!(store.read_cursor(&tidemark_ledger::LaneId::stored("x")).await.is_ok());
+}

@@ -1,0 +1,110 @@
+//! Faults at every request: a store that fails at the k-th.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tidemark_ledger::{Answer, Cursor, LaneId, Page, PlanId, Store, StoreError, Written};
+use tidemark_model::{Key, Known, Measures, Transition};
+
+/// What happens at the chosen request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The process dies before it is sent: this and everything after fails.
+    CrashBefore,
+    /// The process dies after it was done.
+    CrashAfter,
+    /// The request is done but its answer is lost, once; the client repeats it.
+    AnswerLost,
+    /// The request is throttled once.
+    Throttled,
+}
+
+#[derive(Clone)]
+pub struct Faulty<S> {
+    inner: S,
+    fault: Fault,
+    at: usize,
+    sent: Arc<AtomicUsize>,
+}
+
+impl<S> Faulty<S> {
+    pub fn new(inner: S, fault: Fault, at: usize) -> Self {
+        Self { inner, fault, at, sent: Arc::default() }
+    }
+
+    pub fn sent(&self) -> usize {
+        self.sent.load(Ordering::SeqCst)
+    }
+
+    async fn send<T: Send>(&self, request: impl Future<Output = Answer<T>> + Send) -> Answer<T> {
+        let number = self.sent.fetch_add(1, Ordering::SeqCst);
+        let error = |text: &str| text.to_owned().into();
+        let (operation, table) = ("Request", "any".to_owned());
+        match self.fault {
+            Fault::CrashBefore if number >= self.at => {
+                Err(StoreError::Refused { operation, table, source: error("crashed") })
+            }
+            Fault::CrashAfter if number >= self.at => {
+                if number == self.at {
+                    request.await?;
+                }
+                Err(StoreError::Refused { operation, table, source: error("crashed") })
+            }
+            Fault::AnswerLost if number == self.at => {
+                request.await?;
+                Err(StoreError::Unanswered { operation, table, source: error("answer lost") })
+            }
+            Fault::Throttled if number == self.at => {
+                Err(StoreError::Throttled { operation, table, source: error("throttled") })
+            }
+            _ => request.await,
+        }
+    }
+}
+
+impl<S: Store> Store for Faulty<S> {
+    async fn read_entities(&self, keys: &[Key], consistent: bool) -> Answer<Page<(Key, Known), Key>> {
+        self.send(self.inner.read_entities(keys, consistent)).await
+    }
+
+    async fn read_cursor(&self, lane: &LaneId) -> Answer<Option<Cursor>> {
+        self.send(self.inner.read_cursor(lane)).await
+    }
+
+    async fn read_plan(&self, lane: &LaneId, plan: &PlanId) -> Answer<Option<Vec<u8>>> {
+        self.send(self.inner.read_plan(lane, plan)).await
+    }
+
+    async fn register_lane(&self, lane: &LaneId, name: &str) -> Answer<()> {
+        self.send(self.inner.register_lane(lane, name)).await
+    }
+
+    async fn write_plan(&self, lane: &LaneId, plan: &PlanId, body: &[u8], expires_s: i64) -> Answer<()> {
+        self.send(self.inner.write_plan(lane, plan, body, expires_s)).await
+    }
+
+    async fn advance(&self, lane: &LaneId, cursor: &Cursor) -> Answer<bool> {
+        self.send(self.inner.advance(lane, cursor)).await
+    }
+
+    async fn write_entities(&self, lane: &LaneId, seq: u64, transitions: &[&Transition]) -> Answer<Vec<Written>> {
+        self.send(self.inner.write_entities(lane, seq, transitions)).await
+    }
+
+    async fn read_marks(&self, lane: &LaneId, keys: &[Key]) -> Answer<Page<(Key, u64), Key>> {
+        self.send(self.inner.read_marks(lane, keys)).await
+    }
+
+    async fn add_row(&self, lane: &LaneId, seq: u64, key: &Key, delta: &Measures) -> Answer<bool> {
+        self.send(self.inner.add_row(lane, seq, key, delta)).await
+    }
+
+    async fn finish(&self, lane: &LaneId, seq: u64) -> Answer<bool> {
+        self.send(self.inner.finish(lane, seq)).await
+    }
+
+    async fn lanes(&self, after: Option<&LaneId>) -> Answer<Vec<LaneId>> {
+        self.send(self.inner.lanes(after)).await
+    }
+}
