@@ -171,7 +171,6 @@ async fn a_recreated_topic_fails_closed_until_the_epoch_is_raised() {
 
 #[tokio::test]
 async fn throttling_is_outlasted_until_the_attempts_are_used_up() {
-    /// Throttles every request.
     let store = Faulty::new(MemoryStore::default(), Fault::CrashBefore, 0);
     let error = aggregate(store.clone(), MemoryObjects::default(), 0)
         .handle(invocation("product.updated", 0, 0, &events()), call())

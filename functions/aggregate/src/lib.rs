@@ -107,7 +107,8 @@ impl<S: Store, O: ObjectStore> Aggregate<S, O> {
             source,
         })?;
         tracing::info!(
-            topic = %batch.topic,
+            lane = receipt.lane,
+            topic = batch.topic,
             partition = batch.partition,
             records = batch.positions.len(),
             last_offset = batch.last_offset(),
@@ -142,10 +143,10 @@ impl<S: Store, O: ObjectStore> Aggregate<S, O> {
         })?;
         if let Some(set_aside) = set_aside {
             tracing::warn!(
-                topic = %batch.topic,
+                topic = batch.topic,
                 partition = batch.partition,
                 records = set_aside.records,
-                key = %set_aside.key,
+                key = set_aside.key,
                 reason = batch.rejects.first().map(|reject| reject.reason.as_str()),
                 "records set aside"
             );

@@ -50,6 +50,8 @@ pub struct Call {
 /// What a commit did and cost.
 #[derive(Clone, Debug, Default)]
 pub struct Receipt {
+    /// The lane's id.
+    pub lane: String,
     /// Changes that said nothing new.
     pub duplicates: usize,
     /// Plans committed.
@@ -94,7 +96,7 @@ impl<S: Store> Ledger<S> {
     pub async fn commit(&self, batch: &Arc<Batch>, call: Call) -> Result<Receipt, LedgerError> {
         let lane = Lane::of(batch, self.options.epoch);
         let requests = self.requests(call);
-        let mut receipt = Receipt::default();
+        let mut receipt = Receipt { lane: lane.id.to_string(), ..Receipt::default() };
         for round in 0..MAX_ROUNDS {
             if self.round(batch, &lane, call, &requests, round, &mut receipt).await? {
                 let spent = requests.spent();

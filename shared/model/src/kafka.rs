@@ -64,7 +64,7 @@ impl<'a> Invocation<'a> {
     /// # Errors
     /// If they are not a Kafka invocation: Lambda makes the envelope, no producer can break it.
     pub fn parse(payload: &'a [u8]) -> Result<Self, InvocationError> {
-        crate::stream::parse(payload).map_err(InvocationError)
+        sonic_rs::from_slice(payload).map_err(|e| InvocationError(crate::stream::first_line(&e)))
     }
 
     /// Where the records come from: the event source's ARN, or the bootstrap servers.
@@ -115,10 +115,7 @@ impl RawRecord<'_> {
     /// # Errors
     /// The reason why there is none.
     pub fn value_base64(&self) -> Result<Cow<'_, str>, &'static str> {
-        let value = self.value.as_ref().ok_or("value is missing")?;
-        if value.is_null() {
-            return Err("value is null");
-        }
+        let value = self.value.as_ref().ok_or("value is missing or null")?;
         text(value).ok_or("value is not a base64 string")
     }
 

@@ -99,7 +99,8 @@ impl Listing {
 #[serde(rename_all = "camelCase")]
 struct Event<'a> {
     event_type: CompactString,
-    timestamp: i64,
+    #[serde(borrow)]
+    timestamp: LazyValue<'a>,
     #[serde(borrow)]
     data: Data<'a>,
 }
@@ -107,14 +108,15 @@ struct Event<'a> {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Data<'a> {
-    product_id: i64,
+    #[serde(borrow)]
+    product_id: LazyValue<'a>,
     seller_id: CompactString,
     #[serde(default)]
     name: Option<CompactString>,
     #[serde(borrow, default)]
     price: Option<LazyValue<'a>>,
-    #[serde(default)]
-    quantity: Option<i64>,
+    #[serde(borrow, default)]
+    quantity: Option<LazyValue<'a>>,
     #[serde(default)]
     category: Option<CompactString>,
 }
@@ -128,24 +130,26 @@ fn decode(_: &RawRecord<'_>, value: &[u8], settings: &Settings) -> Result<Accept
         "ProductDeleted" => 2,
         other => return Err(format!("eventType `{other:.64}` is not a product event")),
     };
-    if !(0..=TIMESTAMP_LIMIT).contains(&event.timestamp) {
-        return Err("timestamp is not between 1970 and 9999, in ms".to_owned());
+    let timestamp = whole("timestamp", &event.timestamp)?;
+    if !(0..=TIMESTAMP_LIMIT).contains(&timestamp) {
+        return Err(format!("timestamp {timestamp} is not between 1970 and 9999, in ms"));
     }
     let data = event.data;
+    let id = whole("productId", &data.product_id)?;
     within("sellerId", &data.seller_id, ID_LIMIT)?;
     if let Some(name) = &data.name {
         within("name", name, NAME_LIMIT)?;
     }
-    if settings.is_late(event.timestamp) {
+    if settings.is_late(timestamp) {
         return Ok(Accepted::Late);
     }
     let (name, status) = if deleted {
-        let expires = settings.tombstone_retention_ms.map(|ms| event.timestamp.saturating_add(ms));
+        let expires = settings.tombstone_retention_ms.map(|ms| timestamp.saturating_add(ms));
         (data.name.unwrap_or_default(), Status::Deleted { expires })
     } else {
         let name = data.name.ok_or("name is missing")?;
-        let price = price(data.price.ok_or("price is missing")?)?;
-        let quantity = data.quantity.ok_or("quantity is missing")?;
+        let price = price(&data.price.ok_or("price is missing")?)?;
+        let quantity = whole("quantity", &data.quantity.ok_or("quantity is missing")?)?;
         if !(0..=QUANTITY_LIMIT).contains(&quantity) {
             return Err(format!("quantity {quantity} is not between 0 and {QUANTITY_LIMIT}"));
         }
@@ -154,9 +158,9 @@ fn decode(_: &RawRecord<'_>, value: &[u8], settings: &Settings) -> Result<Accept
         let low = quantity < settings.low_stock_threshold;
         (name, Status::Active(Listing { category, price, quantity, low }))
     };
-    let version = Version { major: event.timestamp, minor: rank, tie: xxh3_64(value) };
-    let key = Key::of("PRODUCT", itoa::Buffer::new().format(data.product_id), "STATE");
-    let product = Product { id: data.product_id, seller: data.seller_id, name, status };
+    let version = Version { major: timestamp, minor: rank, tie: xxh3_64(value) };
+    let key = Key::of("PRODUCT", itoa::Buffer::new().format(id), "STATE");
+    let product = Product { id, seller: data.seller_id, name, status };
     Ok(Accepted::Change(Change { key, version, state: State::Product(product) }))
 }
 
@@ -167,7 +171,13 @@ fn within(field: &str, text: &str, limit: usize) -> Result<(), String> {
     Ok(())
 }
 
-fn price(value: LazyValue<'_>) -> Result<Decimal, String> {
+fn whole(field: &str, value: &LazyValue<'_>) -> Result<i64, String> {
+    let text = value.as_raw_str();
+    let n = text.parse().ok().or_else(|| text.parse::<Decimal>().ok()?.to_whole());
+    n.ok_or_else(|| format!("{field} {text:.64} is not a whole number of 64 bits"))
+}
+
+fn price(value: &LazyValue<'_>) -> Result<Decimal, String> {
     let text = value.as_raw_str();
     let price: Decimal = text.parse().map_err(|e| format!("price {text:.64} {e}"))?;
     if price < Decimal::ZERO || price >= PRICE_LIMIT {

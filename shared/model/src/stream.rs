@@ -101,13 +101,65 @@ impl Settings {
     }
 }
 
-/// Reads JSON, borrowing from it where the type does.
+/// Reads a record's JSON, borrowing from it where the type does.
 ///
 /// # Errors
-/// The first line of the parser's message; the following ones would quote the value.
+/// The reason why it cannot be read.
 pub fn parse<'a, T: Deserialize<'a>>(value: &'a [u8]) -> Result<T, String> {
-    sonic_rs::from_slice(value).map_err(|e| {
-        let message = e.to_string();
-        message.lines().next().unwrap_or("not JSON").to_owned()
-    })
+    if is_too_deep(value) {
+        return Err(format!("JSON is nested deeper than {MAX_DEPTH} levels"));
+    }
+    sonic_rs::from_slice(value).map_err(|e| first_line(&e))
+}
+
+/// The first line of the parser's message; the following ones would quote the value.
+pub(crate) fn first_line(error: &sonic_rs::Error) -> String {
+    error.to_string().lines().next().unwrap_or("not JSON").to_owned()
+}
+
+/// As deep as the usual parsers go.
+const MAX_DEPTH: usize = 128;
+
+/// Whether JSON is nested deeper than any honest record: the parser skips what it does not need by
+/// recursion, without a limit, and a stack overflow would kill the process again and again.
+fn is_too_deep(json: &[u8]) -> bool {
+    // Counting openings is nearly free, and hardly a record has as many: no need to look closer.
+    if json.iter().filter(|byte| matches!(byte, b'{' | b'[')).count() <= MAX_DEPTH {
+        return false;
+    }
+    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
+    for byte in json {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            b'{' | b'[' if !in_string => depth += 1,
+            b'}' | b']' if !in_string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > MAX_DEPTH {
+            return true;
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn depth_is_counted_outside_of_strings() {
+        let nested = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+        for (json, expected) in [
+            (nested(128), false),
+            (nested(129), true),
+            (format!("[{}]", vec!["{}"; 500].join(",")), false),
+            (format!("\"{}\"", "[".repeat(500)), false),
+            (format!("\"\\\"{}\"", "[".repeat(500)), false),
+            (format!("\"\\\\\"{}", "[".repeat(500)), true),
+        ] {
+            assert_eq!(is_too_deep(json.as_bytes()), expected, "{json}");
+        }
+    }
 }
