@@ -96,45 +96,46 @@ impl FromStr for Decimal {
 
     /// Reads a JSON number: sign, digits, fraction, exponent. Linear in the text's length.
     fn from_str(text: &str) -> Result<Self, DecimalError> {
-        let (negative, digits) = match text.strip_prefix('-') {
+        let (negative, number) = match text.strip_prefix('-') {
             Some(rest) => (true, rest),
             None => (false, text),
         };
-        let (mantissa, exponent) = match digits.split_once(['e', 'E']) {
+        let (mantissa, exponent) = match number.split_once(['e', 'E']) {
             Some((mantissa, exponent)) => (mantissa, parse_exponent(exponent)?),
-            None => (digits, 0),
+            None => (number, 0),
         };
-        let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-        if whole.is_empty() || (fraction.is_empty() && mantissa.len() != whole.len()) {
+        let (whole, fraction) = match mantissa.split_once('.') {
+            Some((_, "")) => return Err(DecimalError::NotANumber),
+            Some((whole, fraction)) => (whole, fraction.trim_end_matches('0')),
+            None => (mantissa, ""),
+        };
+        if whole.is_empty() {
             return Err(DecimalError::NotANumber);
         }
-        let mut units: i128 = 0;
-        // The place of the next digit as a power of ten of one unit; digits below 0 must be zeros.
-        let mut place = i64::from(FRACTION_DIGITS) + exponent + whole.len() as i64 - 1;
-        for byte in whole.bytes().chain(fraction.bytes()) {
+        // Without its trailing zeros, only a number out of range needs more than 38 digits.
+        let significant = if fraction.is_empty() { whole.trim_end_matches('0') } else { whole };
+        let mut units = Some(0_i128);
+        for byte in significant.bytes().chain(fraction.bytes()) {
             if !byte.is_ascii_digit() {
                 return Err(DecimalError::NotANumber);
             }
             let digit = i128::from(byte - b'0');
-            if digit != 0 {
-                units = units.checked_add(shifted(digit, place)?).ok_or(DecimalError::TooLarge)?;
-            }
-            place -= 1;
+            units = units.and_then(|units| units.checked_mul(10)?.checked_add(digit));
         }
-        if units >= LIMIT {
-            return Err(DecimalError::TooLarge);
+        if units == Some(0) {
+            return Ok(Self::ZERO);
         }
+        let zeros = (whole.len() - significant.len()) as i64;
+        let shift = i64::from(FRACTION_DIGITS) + exponent + zeros - fraction.len() as i64;
+        let shift = u32::try_from(shift).map_err(|_| DecimalError::TooFine)?;
+        let shifted = units.zip(10_i128.checked_pow(shift)).and_then(|(units, power)| units.checked_mul(power));
+        let units = shifted.filter(|units| *units < LIMIT).ok_or(DecimalError::TooLarge)?;
         Ok(Self(if negative { -units } else { units }))
     }
 }
 
 /// 38 digits: what a DynamoDB number holds.
 const LIMIT: i128 = 10_i128.pow(38);
-
-fn shifted(digit: i128, place: i64) -> Result<i128, DecimalError> {
-    let place = u32::try_from(place).map_err(|_| DecimalError::TooFine)?;
-    10_i128.checked_pow(place).and_then(|power| power.checked_mul(digit)).ok_or(DecimalError::TooLarge)
-}
 
 fn parse_exponent(text: &str) -> Result<i64, DecimalError> {
     let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
@@ -202,6 +203,7 @@ mod tests {
             ("1.3e2", "130"),
             ("13E-1", "1.3"),
             ("-0.000000000001", "-0.000000000001"),
+            ("100000000000000000000000000000000000000000000000000e-50", "1"),
             ("0e99999999999999999999", "0"),
             ("99999999999999999999999999.999999999999", "99999999999999999999999999.999999999999"),
         ] {
@@ -223,6 +225,9 @@ mod tests {
             (".5", DecimalError::NotANumber),
             ("1e", DecimalError::NotANumber),
             ("NaN", DecimalError::NotANumber),
+            ("1.5.0", DecimalError::NotANumber),
+            ("x0", DecimalError::NotANumber),
+            ("1.x0", DecimalError::NotANumber),
             ("0x10", DecimalError::NotANumber),
             ("\"1\"", DecimalError::NotANumber),
         ] {

@@ -83,46 +83,59 @@ impl Batch {
 
 fn decode_partition(source: &str, partition: &Partition<'_>, settings: &Settings) -> Batch {
     let stream = settings.routes.stream(&partition.topic);
-    let outcomes: Vec<Vec<Result<Accepted, String>>> =
+    let parts: Vec<Decoded> =
         partition.records.par_chunks(CHUNK).map(|records| decode_chunk(stream, records, settings)).collect();
-    let mut batch = Batch {
+    let position = |record: &RawRecord<'_>| Position { offset: record.offset, timestamp_ms: record.timestamp_ms() };
+    let mut all = Decoded { changes: Vec::with_capacity(partition.records.len()), ..Decoded::default() };
+    for mut part in parts {
+        all.changes.append(&mut part.changes);
+        all.rejects.append(&mut part.rejects);
+        all.late += part.late;
+    }
+    Batch {
         source: source.to_owned(),
         topic: partition.topic.to_string(),
         partition: partition.partition,
-        positions: partition
-            .records
-            .iter()
-            .map(|r| Position { offset: r.offset, timestamp_ms: r.timestamp_ms() })
-            .collect(),
-        changes: Vec::with_capacity(partition.records.len()),
-        rejects: Vec::new(),
-        late: 0,
-    };
-    for (record, outcome) in partition.records.iter().zip(outcomes.into_iter().flatten()) {
-        match outcome {
-            Ok(Accepted::Change(change)) => batch.changes.push(change),
-            Ok(Accepted::Late) => batch.late += 1,
-            Err(reason) => batch.rejects.push(Reject { offset: record.offset, reason, record: record.to_json() }),
-        }
+        positions: partition.records.iter().map(position).collect(),
+        changes: all.changes,
+        rejects: all.rejects,
+        late: all.late,
     }
-    batch
 }
 
-fn decode_chunk(
-    stream: Option<&Stream>,
-    records: &[RawRecord<'_>],
-    settings: &Settings,
-) -> Vec<Result<Accepted, String>> {
+/// What some records come to, in their order.
+#[derive(Default)]
+struct Decoded {
+    changes: Vec<Change>,
+    rejects: Vec<Reject>,
+    late: usize,
+}
+
+fn decode_chunk(stream: Option<&Stream>, records: &[RawRecord<'_>], settings: &Settings) -> Decoded {
+    let mut decoded = Decoded { changes: Vec::with_capacity(records.len()), ..Decoded::default() };
     let mut value = Vec::new();
-    records
-        .iter()
-        .map(|record| {
-            let stream = stream.ok_or("topic carries no known stream")?;
-            value.clear();
-            decode_base64(&record.value_base64()?, &mut value)?;
-            (stream.decode)(record, &value, settings)
-        })
-        .collect()
+    for record in records {
+        match decode_record(stream, record, &mut value, settings) {
+            Ok(Accepted::Change(change)) => decoded.changes.push(change),
+            Ok(Accepted::Late) => decoded.late += 1,
+            Err(reason) => {
+                decoded.rejects.push(Reject { offset: record.offset, reason, record: record.to_json() });
+            }
+        }
+    }
+    decoded
+}
+
+fn decode_record(
+    stream: Option<&Stream>,
+    record: &RawRecord<'_>,
+    value: &mut Vec<u8>,
+    settings: &Settings,
+) -> Result<Accepted, String> {
+    let stream = stream.ok_or("topic carries no known stream")?;
+    value.clear();
+    decode_base64(&record.value_base64()?, value)?;
+    (stream.decode)(record, value, settings)
 }
 
 /// Appends the decoded bytes. Forgiving (padding may miss, trailing bits may be set), because

@@ -4,23 +4,26 @@
 //! above 127 or a timestamp of -1, and round half of all timestamps down by a millisecond.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use sonic_rs::{JsonValueTrait, LazyValue};
+
+use crate::Decimal;
+use crate::raw::Raw;
 
 /// One invocation's payload, borrowed from its bytes.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Invocation<'a> {
     #[serde(borrow, default)]
-    event_source_arn: Option<LazyValue<'a>>,
+    event_source_arn: Option<Raw<'a>>,
     #[serde(borrow, default)]
-    bootstrap_servers: Option<LazyValue<'a>>,
+    bootstrap_servers: Option<Raw<'a>>,
     #[serde(borrow, default)]
     records: Option<Lists<'a>>,
 }
 
-type Lists<'a> = std::collections::BTreeMap<Cow<'a, str>, Vec<RawRecord<'a>>>;
+type Lists<'a> = BTreeMap<Cow<'a, str>, Vec<RawRecord<'a>>>;
 
 /// One record as it arrives; what is odd in it stays unread until its turn comes.
 #[derive(Deserialize)]
@@ -32,15 +35,15 @@ pub struct RawRecord<'a> {
     /// Its position in the partition.
     pub offset: i64,
     #[serde(borrow, default)]
-    timestamp: Option<LazyValue<'a>>,
+    timestamp: Option<Raw<'a>>,
     #[serde(borrow, default)]
-    timestamp_type: Option<LazyValue<'a>>,
+    timestamp_type: Option<Raw<'a>>,
     #[serde(borrow, default)]
-    key: Option<LazyValue<'a>>,
+    key: Option<Raw<'a>>,
     #[serde(borrow, default)]
-    value: Option<LazyValue<'a>>,
+    value: Option<Raw<'a>>,
     #[serde(borrow, default)]
-    headers: Option<LazyValue<'a>>,
+    headers: Option<Raw<'a>>,
 }
 
 /// The payload is not a Kafka invocation at all; no record of it can be named.
@@ -71,7 +74,7 @@ impl<'a> Invocation<'a> {
     pub fn source(&self) -> String {
         [&self.event_source_arn, &self.bootstrap_servers]
             .into_iter()
-            .find_map(|value| text(value.as_ref()?))
+            .find_map(|value| value.as_ref()?.text())
             .map(Cow::into_owned)
             .unwrap_or_default()
     }
@@ -79,15 +82,18 @@ impl<'a> Invocation<'a> {
     /// The records by partition, in the order of topic and partition.
     pub fn partitions(self) -> Vec<Partition<'a>> {
         let mut partitions: Vec<Partition<'a>> = Vec::new();
-        for record in self.records.into_iter().flatten().flat_map(|(_, list)| list) {
-            let known = partitions.iter().rposition(|p| p.partition == record.partition && p.topic == record.topic);
-            match known.and_then(|at| partitions.get_mut(at)) {
-                Some(partition) => partition.records.push(record),
-                None => partitions.push(Partition {
-                    topic: record.topic.clone(),
-                    partition: record.partition,
-                    records: vec![record],
-                }),
+        // Each list holds one partition's records; should one not, it falls into several parts.
+        for list in self.records.into_iter().flat_map(BTreeMap::into_values) {
+            let mut rest = list;
+            while let Some(first) = rest.first() {
+                let (topic, partition) = (first.topic.clone(), first.partition);
+                let other = rest.iter().position(|record| record.partition != partition || record.topic != topic);
+                let later = other.map(|at| rest.split_off(at)).unwrap_or_default();
+                match partitions.iter_mut().find(|p| p.partition == partition && p.topic == topic) {
+                    Some(known) => known.records.extend(rest),
+                    None => partitions.push(Partition { topic, partition, records: rest }),
+                }
+                rest = later;
             }
         }
         for partition in &mut partitions {
@@ -102,11 +108,8 @@ impl<'a> Invocation<'a> {
 impl RawRecord<'_> {
     /// The Kafka timestamp in ms since 1970; `None` where it is missing, odd or -1.
     pub fn timestamp_ms(&self) -> Option<i64> {
-        let value = self.timestamp.as_ref()?;
-        let ms = value.as_i64().or_else(|| {
-            let float = value.as_f64()?;
-            (float.abs() < 9e15).then_some(float as i64)
-        })?;
+        let text = self.timestamp?.json();
+        let ms = text.parse().ok().or_else(|| text.parse::<Decimal>().ok()?.to_whole())?;
         (ms >= 0).then_some(ms)
     }
 
@@ -115,8 +118,8 @@ impl RawRecord<'_> {
     /// # Errors
     /// The reason why there is none.
     pub fn value_base64(&self) -> Result<Cow<'_, str>, &'static str> {
-        let value = self.value.as_ref().ok_or("value is missing or null")?;
-        text(value).ok_or("value is not a base64 string")
+        let value = self.value.ok_or("value is missing or null")?;
+        value.text().ok_or("value is not a base64 string")
     }
 
     /// The record as it arrived, as one line of JSON: what must be kept if it is set aside.
@@ -125,28 +128,19 @@ impl RawRecord<'_> {
         json.push_str(&serde_json::Value::from(self.topic.as_ref()).to_string());
         json.push_str(&format!(",\"partition\":{},\"offset\":{}", self.partition, self.offset));
         for (name, value) in [
-            ("timestamp", &self.timestamp),
-            ("timestampType", &self.timestamp_type),
-            ("key", &self.key),
-            ("value", &self.value),
-            ("headers", &self.headers),
+            ("timestamp", self.timestamp),
+            ("timestampType", self.timestamp_type),
+            ("key", self.key),
+            ("value", self.value),
+            ("headers", self.headers),
         ] {
             if let Some(value) = value {
                 // A line is one record: no break of the original's formatting may end it early.
-                let raw = value.as_raw_str().replace(['\r', '\n'], " ");
+                let raw = value.json().replace(['\r', '\n'], " ");
                 json.push_str(&format!(",\"{name}\":{raw}"));
             }
         }
         json.push('}');
         json
     }
-}
-
-fn text<'a>(value: &'a LazyValue<'_>) -> Option<Cow<'a, str>> {
-    let raw = value.as_raw_str();
-    let inner = raw.strip_prefix('"')?.strip_suffix('"')?;
-    if inner.contains('\\') {
-        return serde_json::from_str(raw).ok().map(Cow::Owned);
-    }
-    Some(Cow::Borrowed(inner))
 }

@@ -17,6 +17,7 @@ pub mod kafka;
 pub mod key;
 pub mod number;
 pub mod product;
+pub mod raw;
 pub mod rows;
 pub mod stream;
 pub mod views;

@@ -7,10 +7,10 @@
 
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
-use sonic_rs::LazyValue;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::kafka::RawRecord;
+use crate::raw::Raw;
 use crate::stream::{Accepted, Settings, Stream};
 use crate::{Change, Decimal, Key, State, Version};
 
@@ -100,7 +100,7 @@ impl Listing {
 struct Event<'a> {
     event_type: CompactString,
     #[serde(borrow)]
-    timestamp: LazyValue<'a>,
+    timestamp: Raw<'a>,
     #[serde(borrow)]
     data: Data<'a>,
 }
@@ -109,14 +109,14 @@ struct Event<'a> {
 #[serde(rename_all = "camelCase")]
 struct Data<'a> {
     #[serde(borrow)]
-    product_id: LazyValue<'a>,
+    product_id: Raw<'a>,
     seller_id: CompactString,
     #[serde(default)]
     name: Option<CompactString>,
     #[serde(borrow, default)]
-    price: Option<LazyValue<'a>>,
+    price: Option<Raw<'a>>,
     #[serde(borrow, default)]
-    quantity: Option<LazyValue<'a>>,
+    quantity: Option<Raw<'a>>,
     #[serde(default)]
     category: Option<CompactString>,
 }
@@ -130,12 +130,12 @@ fn decode(_: &RawRecord<'_>, value: &[u8], settings: &Settings) -> Result<Accept
         "ProductDeleted" => 2,
         other => return Err(format!("eventType `{other:.64}` is not a product event")),
     };
-    let timestamp = whole("timestamp", &event.timestamp)?;
+    let timestamp = whole("timestamp", event.timestamp)?;
     if !(0..=TIMESTAMP_LIMIT).contains(&timestamp) {
         return Err(format!("timestamp {timestamp} is not between 1970 and 9999, in ms"));
     }
     let data = event.data;
-    let id = whole("productId", &data.product_id)?;
+    let id = whole("productId", data.product_id)?;
     within("sellerId", &data.seller_id, ID_LIMIT)?;
     if let Some(name) = &data.name {
         within("name", name, NAME_LIMIT)?;
@@ -148,8 +148,8 @@ fn decode(_: &RawRecord<'_>, value: &[u8], settings: &Settings) -> Result<Accept
         (data.name.unwrap_or_default(), Status::Deleted { expires })
     } else {
         let name = data.name.ok_or("name is missing")?;
-        let price = price(&data.price.ok_or("price is missing")?)?;
-        let quantity = whole("quantity", &data.quantity.ok_or("quantity is missing")?)?;
+        let price = price(data.price.ok_or("price is missing")?)?;
+        let quantity = whole("quantity", data.quantity.ok_or("quantity is missing")?)?;
         if !(0..=QUANTITY_LIMIT).contains(&quantity) {
             return Err(format!("quantity {quantity} is not between 0 and {QUANTITY_LIMIT}"));
         }
@@ -171,14 +171,14 @@ fn within(field: &str, text: &str, limit: usize) -> Result<(), String> {
     Ok(())
 }
 
-fn whole(field: &str, value: &LazyValue<'_>) -> Result<i64, String> {
-    let text = value.as_raw_str();
+fn whole(field: &str, value: Raw<'_>) -> Result<i64, String> {
+    let text = value.json();
     let n = text.parse().ok().or_else(|| text.parse::<Decimal>().ok()?.to_whole());
     n.ok_or_else(|| format!("{field} {text:.64} is not a whole number of 64 bits"))
 }
 
-fn price(value: &LazyValue<'_>) -> Result<Decimal, String> {
-    let text = value.as_raw_str();
+fn price(value: Raw<'_>) -> Result<Decimal, String> {
+    let text = value.json();
     let price: Decimal = text.parse().map_err(|e| format!("price {text:.64} {e}"))?;
     if price < Decimal::ZERO || price >= PRICE_LIMIT {
         return Err(format!("price {price} is not between 0 and {PRICE_LIMIT}"));
