@@ -1,9 +1,7 @@
 //! The run as one JSON document, for scripts.
 
-use std::collections::BTreeMap;
-
 use aggregate::Rejected;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 use tidemark_model::views::{Tables, VIEWS};
 
@@ -12,8 +10,9 @@ use crate::play::Played;
 /// The document: views, cost, timing, rejects.
 #[derive(Serialize)]
 pub struct Document<'a> {
-    /// Every view under its name, money as exact decimal numbers.
-    pub views: BTreeMap<&'static str, Box<RawValue>>,
+    /// Every view under its name, in the order of the list of views; money as exact decimal numbers.
+    #[serde(serialize_with = "in_order")]
+    pub views: Vec<(&'static str, Box<RawValue>)>,
     cost: Cost,
     timing: Timing,
     rejects: Vec<&'a Rejected>,
@@ -64,4 +63,8 @@ impl<'a> Document<'a> {
             rejects: played.rejects.iter().collect(),
         })
     }
+}
+
+fn in_order<S: Serializer>(views: &[(&'static str, Box<RawValue>)], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(views.iter().map(|(name, view)| (name, view)))
 }

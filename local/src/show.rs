@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use comfy_table::{CellAlignment, Table, presets::UTF8_HORIZONTAL_ONLY};
+use comfy_table::{CellAlignment, Table, presets::UTF8_FULL_CONDENSED};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -12,7 +12,7 @@ use crate::play::Played;
 use crate::stack::Stack;
 
 /// Rows of a table that are shown.
-const SHOWN: usize = 12;
+const SHOWN: usize = 10;
 
 /// A field's name and its text.
 type Field = (String, String, bool);
@@ -96,7 +96,7 @@ fn table(title: &str, list: &RawValue) -> String {
         .map(|row| row_fields(row))
         .collect();
     let mut table = Table::new();
-    table.load_style(UTF8_HORIZONTAL_ONLY);
+    table.load_style(UTF8_FULL_CONDENSED);
     if let Some(first) = rows.first() {
         table.set_header(first.iter().map(|(name, _, _)| name));
         for (at, (_, _, number)) in first.iter().enumerate() {

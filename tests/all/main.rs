@@ -8,6 +8,7 @@ mod command_line;
 mod golden;
 mod laws;
 mod protocol;
+mod retention;
 mod template;
 mod truth;
 mod units;

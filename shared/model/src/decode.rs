@@ -134,18 +134,6 @@ fn decode_record(
 ) -> Result<Accepted, String> {
     let stream = stream.ok_or("topic carries no known stream")?;
     value.clear();
-    decode_base64(&record.value_base64()?, value)?;
+    record.append_value(value)?;
     (stream.decode)(record, value, settings)
-}
-
-/// Appends the decoded bytes. Forgiving (padding may miss, trailing bits may be set), because
-/// AWS's own sample needs it.
-fn decode_base64(text: &str, bytes: &mut Vec<u8>) -> Result<(), String> {
-    if base64_simd::STANDARD.decode_append(text, bytes).is_ok() {
-        return Ok(());
-    }
-    bytes.clear();
-    let forgiven = base64_simd::forgiving_decode_to_vec(text.as_bytes());
-    bytes.extend(forgiven.map_err(|_| "value is not base64")?);
-    Ok(())
 }

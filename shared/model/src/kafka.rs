@@ -75,7 +75,6 @@ impl<'a> Invocation<'a> {
         [&self.event_source_arn, &self.bootstrap_servers]
             .into_iter()
             .find_map(|value| value.as_ref()?.text())
-            .map(Cow::into_owned)
             .unwrap_or_default()
     }
 
@@ -113,13 +112,21 @@ impl RawRecord<'_> {
         (ms >= 0).then_some(ms)
     }
 
-    /// The value's base64 text.
+    /// Appends the value's bytes. Forgiving (padding may miss, trailing bits may be set), because
+    /// AWS's own sample needs it.
     ///
     /// # Errors
-    /// The reason why there is none.
-    pub fn value_base64(&self) -> Result<Cow<'_, str>, &'static str> {
+    /// The reason why there are none.
+    pub fn append_value(&self, bytes: &mut Vec<u8>) -> Result<(), &'static str> {
         let value = self.value.ok_or("value is missing or null")?;
-        value.text().ok_or("value is not a base64 string")
+        let base64 = value.quoted().ok_or("value is not a base64 string")?;
+        if base64_simd::STANDARD.decode_append(base64, bytes).is_ok() {
+            return Ok(());
+        }
+        // Some serialisers escape the slash.
+        let base64 = value.text().ok_or("value is not a base64 string")?;
+        bytes.extend(base64_simd::forgiving_decode_to_vec(base64.as_bytes()).map_err(|_| "value is not base64")?);
+        Ok(())
     }
 
     /// The record as it arrived, as one line of JSON: what must be kept if it is set aside.

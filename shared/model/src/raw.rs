@@ -16,13 +16,15 @@ impl<'a> Raw<'a> {
         self.0
     }
 
+    /// What stands between the quotes of a JSON string, escapes not undone; `None` for any other
+    /// value.
+    pub fn quoted(self) -> Option<&'a str> {
+        self.0.strip_prefix('"')?.strip_suffix('"')
+    }
+
     /// The text of a JSON string; `None` for any other value.
-    pub fn text(self) -> Option<Cow<'a, str>> {
-        let inner = self.0.strip_prefix('"')?.strip_suffix('"')?;
-        if inner.contains('\\') {
-            return serde_json::from_str(self.0).ok().map(Cow::Owned);
-        }
-        Some(Cow::Borrowed(inner))
+    pub fn text(self) -> Option<String> {
+        serde_json::from_str(self.0).ok()
     }
 }
 

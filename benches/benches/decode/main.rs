@@ -4,52 +4,60 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use std::collections::HashMap;
+mod plain;
+
+use std::collections::{BTreeMap, HashMap};
 use std::hint::black_box;
 use std::time::Duration;
 
-use aws_lambda_events::kafka::KafkaEvent;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD as BASE64;
-use bytes::Bytes;
 use cpu_time::ProcessTime;
 use criterion::Criterion;
 use serde::Deserialize;
 use tidemark_benches::{Cpu, RECORDS, invocation, median_ns, records, values};
 use tidemark_model::fold::{add_effect, fold};
-use tidemark_model::{Batch, Key, Known, Map, Rows, Settings, decode};
+use tidemark_model::{Batch, Key, Known, Map, Measures, Rows, Settings, decode};
 
 /// The whole of what the function computes for a batch: bytes to transitions and row deltas.
-fn tidemark(payload: &[u8], known: &Map<Key, Known>) -> usize {
+fn tidemark(payload: &[u8], known: &Map<Key, Known>) -> (usize, Vec<(Key, Measures)>) {
     let batches = decode(payload, &Settings::default()).unwrap();
+    let transitions = fold(&batches.first().unwrap().changes, known).transitions;
     let mut rows = Rows::default();
-    let mut transitions = 0;
-    for batch in &batches {
-        for transition in &fold(&batch.changes, known).transitions {
-            add_effect(transition, &mut rows);
-            transitions += 1;
-        }
+    for transition in &transitions {
+        add_effect(transition, &mut rows);
     }
-    transitions + rows.into_sorted().len()
+    (transitions.len(), rows.into_sorted())
+}
+
+/// Both versions must agree on every row, or comparing them means nothing.
+fn check_agreement(payload: &[u8], known: &Map<Key, Known>, plainly_known: &HashMap<i64, plain::Product>) {
+    let (transitions, rows) = tidemark(payload, known);
+    let (plain_transitions, plain_rows) = plain::plain(payload, plainly_known);
+    let ours = rows.iter().flat_map(|(key, measures)| measures.iter().map(move |(name, n)| (key, name, n)));
+    let ours: BTreeMap<String, String> =
+        ours.map(|(key, name, n)| (format!("{} {name}", key.pk), n.to_string())).collect();
+    let theirs = plain_rows.into_iter().filter(|(_, n)| !n.is_zero());
+    let theirs: BTreeMap<String, String> =
+        theirs.map(|((row, name), n)| (format!("{row} {name}"), n.normalize().to_string())).collect();
+    assert_eq!((transitions, ours), (plain_transitions, theirs));
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Event<S> {
-    event_type: S,
+struct Event<'a> {
+    event_type: &'a str,
     timestamp: i64,
-    data: Data<S>,
+    data: Data<'a>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Data<S> {
+struct Data<'a> {
     product_id: i64,
-    seller_id: S,
-    name: S,
+    seller_id: &'a str,
+    name: &'a str,
     price: f64,
     quantity: i64,
-    category: S,
+    category: &'a str,
 }
 
 /// The least that anybody must do: base64 and a typed, borrowed parse.
@@ -59,39 +67,12 @@ fn floor(values: &[String]) -> usize {
     for base64 in values {
         value.clear();
         base64_simd::STANDARD.decode_append(base64, &mut value).unwrap();
-        let event: Event<&str> = sonic_rs::from_slice(&value).unwrap();
+        let event: Event<'_> = sonic_rs::from_slice(&value).unwrap();
         black_box((event.event_type, event.timestamp, event.data.product_id, event.data.seller_id));
         black_box((event.data.name, event.data.price, event.data.quantity, event.data.category));
         parsed += 1;
     }
     parsed
-}
-
-/// What one would write first: the published event type, parsed as lambda_runtime parses it, owned
-/// structs, floats, standard maps. It keeps no versions and no decimals.
-fn plain(payload: &[u8]) -> usize {
-    let mut json = serde_json::Deserializer::from_slice(payload);
-    let event: KafkaEvent = serde_path_to_error::deserialize(&mut json).unwrap();
-    let mut newest: HashMap<i64, Event<String>> = HashMap::new();
-    for record in event.records.into_values().flatten() {
-        let value = BASE64.decode(record.value.unwrap()).unwrap();
-        let event: Event<String> = serde_json::from_slice(&value).unwrap();
-        let known = newest.get(&event.data.product_id).map(|known| known.timestamp);
-        if known.is_none_or(|known| known < event.timestamp) {
-            newest.insert(event.data.product_id, event);
-        }
-    }
-    let mut sellers: HashMap<String, (u64, f64)> = HashMap::new();
-    let mut categories: HashMap<String, (u64, f64, f64)> = HashMap::new();
-    for Event { data, event_type, .. } in newest.into_values() {
-        black_box((&event_type, &data.name));
-        let value = data.price * data.quantity as f64;
-        let seller = sellers.entry(data.seller_id).or_default();
-        *seller = (seller.0 + 1, seller.1 + value);
-        let category = categories.entry(data.category).or_default();
-        *category = (category.0 + 1, category.1 + value, category.2 + data.price);
-    }
-    sellers.len() + categories.len()
 }
 
 /// All products known in an older version, as in a running deployment.
@@ -107,7 +88,9 @@ fn main() {
     rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().unwrap();
     let values = values(1_735_689_600_000);
     let base64: Vec<String> = values.iter().map(|value| base64_simd::STANDARD.encode_to_string(value)).collect();
-    let (payload, known): (Bytes, _) = (invocation(&values), known());
+    let (payload, known) = (invocation(&values), known());
+    let plainly_known = plain::known(&invocation(&tidemark_benches::values(0)));
+    check_agreement(&payload, &known, &plainly_known);
     println!("{RECORDS} records, {:.2} MB, {threads} thread(s)", payload.len() as f64 / 1e6);
 
     let mut criterion = Criterion::default()
@@ -120,7 +103,7 @@ fn main() {
     group.throughput(records());
     group.bench_function("floor", |b| b.iter(|| floor(black_box(&base64))));
     group.bench_function("tidemark", |b| b.iter(|| tidemark(black_box(&payload), &known)));
-    group.bench_function("plain", |b| b.iter(|| plain(black_box(&payload))));
+    group.bench_function("plain", |b| b.iter(|| plain::plain(black_box(&payload), &plainly_known)));
     group.finish();
     criterion.final_summary();
 

@@ -1,0 +1,183 @@
+"""Faults that must be found: each breaks a sound template in one place, and names the check that is there for it."""
+
+import copy
+
+import role_checks as roles
+import source_checks as written
+import stack_checks as stacks
+from linters import number
+from resolve import REMOVED, TEMPLATE, expand, parameters_of, resolve
+from tally import SOURCE_CHECKS, STACK_CHECKS, claim
+from variants import VARIANTS
+
+
+def put(*path, to, under="Resources"):
+    """The fault of another value, or none, at a path."""
+    def fault(template):
+        node = template[under]
+        for key in path[:-1]:
+            node = node[key]
+        if to is REMOVED:
+            del node[path[-1]]
+        else:
+            node[path[-1]] = to
+    return fault
+
+
+def give(action, resource):
+    """The fault of allowing the function's role something more."""
+    def fault(stack):
+        commit = stack["Resources"]["AggregateRole"]["Properties"]["Policies"][0]
+        commit["PolicyDocument"]["Statement"].append({"Effect": "Allow", "Action": action, "Resource": resource})
+    return fault
+
+
+MAPPING = ("ProductUpdatedMapping", "Properties")
+FUNCTION = ("AggregateFunction", "Properties")
+VARIABLES = (*FUNCTION, "Environment", "Variables")
+STATE_TABLE = ("StateTable", "Properties")
+STATE = {"Fn::GetAtt": ["StateTable", "Arn"]}
+
+# A fault, what it does to a whole stack, the check that must find it, and the linter's rule that must as well.
+FAULTS = [
+    ("BatchSize 20000", put(*MAPPING, "BatchSize", to=20000),
+     stacks.batches_and_retries_are_within_the_limits_of_lambda, "cfn-lint E3034"),
+    ("a batching window of 301 seconds", put(*MAPPING, "MaximumBatchingWindowInSeconds", to=301),
+     stacks.batches_and_retries_are_within_the_limits_of_lambda, "cfn-lint E3034"),
+    ("a record age of 59 seconds", put(*MAPPING, "MaximumRecordAgeInSeconds", to=59),
+     stacks.batches_and_retries_are_within_the_limits_of_lambda, None),
+    ("more pollers at least than at most",
+     put(*MAPPING, "ProvisionedPollerConfig", to={"MinimumPollers": 3, "MaximumPollers": 2}),
+     stacks.batches_and_retries_are_within_the_limits_of_lambda, None),
+    ("Timeout 5400", put(*FUNCTION, "Timeout", to=5400), stacks.functions_are_within_the_limits_of_lambda, None),
+    ("no Timeout", put(*FUNCTION, "Timeout", to=REMOVED), stacks.functions_are_within_the_limits_of_lambda, None),
+    ("a wildcard action", give("dynamodb:*", STATE), roles.no_wildcard_action_is_allowed, None),
+    ("a wildcard inside an action", give("dynamodb:Get*", STATE), roles.no_wildcard_action_is_allowed, None),
+    ("an unnamed resource", give("dynamodb:GetItem", "*"), roles.every_resource_is_named_where_aws_lets_it_be, None),
+    ("a right that is not needed", give("dynamodb:DeleteItem", STATE),
+     roles.the_role_may_what_the_commit_protocol_does_and_no_more, None),
+    ("quarantine widened to the bucket", give("s3:PutObject", {"Fn::Sub": "${ArchiveBucket.Arn}/*"}),
+     roles.the_role_may_what_the_commit_protocol_does_and_no_more, None),
+    ("a topic that may not be read", put(*MAPPING, "Topics", to=["shop.changed"]),
+     roles.every_mapped_topic_may_be_read, None),
+    ("a managed policy", put("AggregateRole", "Properties", "ManagedPolicyArns", to=[
+        "arn:aws:iam::aws:policy/service-role/AWSLambdaMSKExecutionRole"]), roles.roles_use_no_managed_policy, None),
+    ("a table without point-in-time recovery",
+     put("ViewsTable", "Properties", "PointInTimeRecoverySpecification", to=REMOVED),
+     stacks.tables_are_recoverable_expiring_and_encrypted, "checkov CKV_AWS_28"),
+    ("a table without TTL", put(*STATE_TABLE, "TimeToLiveSpecification", to=REMOVED),
+     stacks.tables_are_recoverable_expiring_and_encrypted, None),
+    ("a table without encryption", put(*STATE_TABLE, "SSESpecification", "SSEEnabled", to=False),
+     stacks.tables_are_recoverable_expiring_and_encrypted, "checkov CKV_AWS_119"),
+    ("a table without the index board", put(*STATE_TABLE, "GlobalSecondaryIndexes", to=[]),
+     stacks.tables_have_the_keys_that_the_ledger_writes, None),
+    ("a table that goes with its stack", put("StateTable", "DeletionPolicy", to="Delete"),
+     stacks.stores_survive_their_stack, None),
+    ("a bucket without versions", put("ArchiveBucket", "Properties", "VersioningConfiguration", to=REMOVED),
+     stacks.the_bucket_keeps_versions_and_its_privacy, "checkov CKV_AWS_21"),
+    ("a bucket that takes plain HTTP", put("ArchiveBucketPolicy", "Properties", "PolicyDocument", "Statement", to=[]),
+     stacks.the_bucket_keeps_versions_and_its_privacy, None),
+    ("a dangling Ref", put(*VARIABLES, "BUCKET", to={"Ref": "NoSuchBucket"}),
+     stacks.every_reference_leads_somewhere, "cfn-lint E1020"),
+    ("a dangling GetAtt", put(*FUNCTION, "Role", to={"Fn::GetAtt": ["NoSuchRole", "Arn"]}),
+     stacks.every_reference_leads_somewhere, "cfn-lint E1010"),
+    ("a dangling Sub", give("s3:PutObject", {"Fn::Sub": "${NoSuchBucket.Arn}/quarantine/*"}),
+     stacks.every_reference_leads_somewhere, "cfn-lint E1019"),
+    ("a dangling DependsOn", put("ProductUpdatedMapping", "DependsOn", to="NoSuchPolicy"),
+     stacks.every_reference_leads_somewhere, "cfn-lint E3005"),
+    ("a missing variable", put(*VARIABLES, "SOURCE_EPOCH", to=REMOVED),
+     stacks.functions_find_their_whole_environment, None),
+    ("an unknown variable", put(*VARIABLES, "TOPIC", to="shop.created"),
+     stacks.functions_find_their_whole_environment, None),
+    ("missing TOPICS", put(*VARIABLES, "TOPICS", to=REMOVED),
+     stacks.functions_find_their_whole_environment, None),
+    ("a topic that is not routed", put(*VARIABLES, "TOPICS", to="shop.created=products,shop.updated=products"),
+     stacks.topics_that_are_mapped_are_routed_to_products_and_no_others, None),
+    ("TOPICS that do not follow the parameters",
+     put(*VARIABLES, "TOPICS", to="product.created=products,product.updated=products,product.deleted=products"),
+     stacks.topics_that_are_mapped_are_routed_to_products_and_no_others, None),
+    ("a mapping without BatchSize", put(*MAPPING, "BatchSize", to=REMOVED),
+     stacks.mappings_carry_every_batching_and_retry_parameter, None),
+    ("a mapping without a retry limit", put(*MAPPING, "MaximumRetryAttempts", to=REMOVED),
+     stacks.mappings_carry_every_batching_and_retry_parameter, None),
+    ("retries limited without provisioned pollers", put(*MAPPING, "ProvisionedPollerConfig", to=REMOVED),
+     stacks.mappings_carry_every_batching_and_retry_parameter, None),
+    ("batches given up without a destination", put(*MAPPING, "DestinationConfig", to=REMOVED),
+     stacks.nothing_is_dropped, None),
+    ("partial batch responses", put(*MAPPING, "FunctionResponseTypes", to=["ReportBatchItemFailures"]),
+     stacks.nothing_is_dropped, None),
+    ("a shared consumer group",
+     put(*MAPPING, "AmazonManagedKafkaEventSourceConfig", to={"ConsumerGroupId": "catalogue-created"}),
+     stacks.each_topic_has_one_mapping_and_a_group_of_its_own, None),
+    ("a topic read twice", put(*MAPPING, "Topics", to=["shop.created"]),
+     stacks.each_topic_has_one_mapping_and_a_group_of_its_own, None),
+    ("plain text logs", put(*FUNCTION, "LoggingConfig", "LogFormat", to="Text"),
+     stacks.functions_log_json_into_their_own_group, None),
+    ("an errors alarm that looks back five minutes",
+     put("AggregateErrorsAlarm", "Properties", "EvaluationPeriods", to=5),
+     stacks.the_errors_alarm_sees_failures_that_take_the_whole_timeout, None),
+]
+
+# The same on the template as written.
+SOURCE_FAULTS = [
+    ("a parameter without a description", put("Timeout", "Description", to=REMOVED, under="Parameters"),
+     written.every_parameter_says_what_it_is),
+    ("a number without bounds", put("SourceEpoch", "MinValue", to=REMOVED, under="Parameters"),
+     written.every_number_has_bounds),
+    ("a timeout parameter that allows 5400", put("Timeout", "MaxValue", to=5400, under="Parameters"),
+     written.no_deployer_can_pass_a_limit_of_lambda),
+    ("a parameter outside the groups", put("Extra", to={"Type": "String", "Default": ""}, under="Parameters"),
+     written.every_parameter_is_listed_in_one_group),
+    ("a table key that the local stack cannot read",
+     put(*STATE_TABLE, "TimeToLiveSpecification", "AttributeName", to={"Ref": "Ttl"}),
+     written.the_local_stack_can_read_the_tables),
+    ("a consumer group that the policy does not know",
+     put(*MAPPING, "AmazonManagedKafkaEventSourceConfig", "ConsumerGroupId", to="another"),
+     written.consumer_groups_are_named_alike_in_mapping_and_policy),
+]
+
+
+def broken(template, fault):
+    template = copy.deepcopy(template)
+    fault(template)
+    return template
+
+
+def self_test(source, linters, tally):
+    """Whether each fault is found, by the check and by the linter that are there for it."""
+    sound = resolve(expand(source), parameters_of(source, VARIANTS["everything"]))
+    faulty = {what: broken(sound, fault) for what, fault, _, _ in FAULTS}
+    findings = {
+        tool: lint({"sound": sound} | {what: faulty[what] for what, _, _, rule in FAULTS if rule and tool in rule})
+        for tool, lint in (("cfn-lint", linters.cfn_lint), ("checkov", linters.checkov_findings))}
+
+    for what, _, check, rule in FAULTS:
+        tally.add(f"finds {what}", [*missed(check, sound, faulty[what]), *overlooked(rule, findings, what)])
+    for what, fault, check in SOURCE_FAULTS:
+        tally.add(f"finds {what}", missed(check, source, broken(source, fault)))
+
+    tested = {check for _, _, check, _ in FAULTS} | {check for _, _, check in SOURCE_FAULTS}
+    tally.add("every check has a fault that it must find", (
+        f"{claim(check)}: add one to FAULTS or SOURCE_FAULTS"
+        for check in SOURCE_CHECKS + STACK_CHECKS if check not in tested))
+
+    file = linters.folder / "template.yaml"
+    file.write_text(TEMPLATE.read_text().replace("!GetAtt StateTable.Arn", "!GetAtt NoSuchTable.Arn"))
+    tally.add("finds a dangling reference with sam validate --lint", (
+        [] if linters.sam_validate(file) else ["sam accepted it"]))
+
+
+def missed(check, sound, faulty):
+    if list(check(sound)):
+        yield f"'{claim(check)}' fails on the sound template already: repair that first"
+    elif not list(check(faulty)):
+        yield f"'{claim(check)}' did not find it"
+
+
+def overlooked(rule, findings, what):
+    if not rule:
+        return
+    tool, wanted = rule.split()
+    new = [finding for finding in findings[tool][what] if finding not in findings[tool]["sound"]]
+    if wanted not in map(number, new):
+        yield f"{rule} did not find it; {tool} said {new}"

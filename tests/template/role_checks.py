@@ -1,0 +1,58 @@
+"""What roles and policies may allow. Every function is a check of a stack: it yields what is wrong and what to do."""
+
+from resources import STORES, allowed, granted, listed, mappings, of_type
+
+# What the commit protocol does to each store, and so all that the role may.
+STORE_ACTIONS = {
+    "StateTable.Arn": {
+        "dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem",
+        "dynamodb:PartiQLInsert", "dynamodb:PartiQLUpdate"},
+    "ViewsTable.Arn": {"dynamodb:UpdateItem"},
+    "ArchiveBucket.Arn/quarantine/*": {"s3:PutObject"},
+}
+
+# Actions for which AWS defines no resource, so that '*' is the narrowest there is.
+WITHOUT_RESOURCE = {
+    "ec2:DescribeNetworkInterfaces", "ec2:DescribeSecurityGroups", "ec2:DescribeSubnets", "ec2:DescribeVpcs",
+    "kafka:GetBootstrapBrokers",
+    "xray:PutTelemetryRecords", "xray:PutTraceSegments",
+}
+
+
+def no_wildcard_action_is_allowed(stack):
+    for path, statement in allowed(stack):
+        for action in listed(statement.get("Action", [])):
+            if "*" in action or "?" in action:
+                yield f"{path}: {action} allows more than it says; list the actions one by one"
+        if statement.keys() & {"NotAction", "NotResource", "NotPrincipal"}:
+            yield f"{path}: allows everything but a few; list what is needed instead"
+
+
+def every_resource_is_named_where_aws_lets_it_be(stack):
+    for action in sorted(granted(stack).get("*", set()) - WITHOUT_RESOURCE):
+        yield f"{action} is allowed on Resource '*'; name the resource"
+
+
+def the_role_may_what_the_commit_protocol_does_and_no_more(stack):
+    grants = {name: actions for name, actions in granted(stack).items() if name.split(".")[0] in STORES}
+    for resource in sorted(grants.keys() | STORE_ACTIONS.keys()):
+        want, have = STORE_ACTIONS.get(resource, set()), grants.get(resource, set())
+        if want - have:
+            yield f"{resource}: the function needs {sorted(want - have)}; allow it"
+        if have - want:
+            yield f"{resource}: the function never calls {sorted(have - want)}; take it away, or add to STORE_ACTIONS"
+
+
+def every_mapped_topic_may_be_read(stack):
+    grants = granted(stack)
+    for name, mapping in mappings(stack).items():
+        for topic in mapping["Topics"]:
+            arn = f"{mapping['EventSourceArn'].replace(':cluster/', ':topic/')}/{topic}"
+            if "kafka-cluster:ReadData" not in grants.get(arn, set()):
+                yield f"{name}: AggregateKafkaPolicy does not allow kafka-cluster:ReadData on {arn}"
+
+
+def roles_use_no_managed_policy(stack):
+    for name, role in of_type(stack, "AWS::IAM::Role").items():
+        if role["Properties"].get("ManagedPolicyArns"):
+            yield f"{name}: a managed policy changes and widens by itself; write its statements out"

@@ -1,0 +1,49 @@
+"""What must hold of the template as written. Every function is a check: it yields what is wrong and what to do."""
+
+import json
+
+from resources import LIMITS, TABLES, of_type, walk
+
+
+def every_parameter_says_what_it_is(source):
+    for name, parameter in source["Parameters"].items():
+        if not parameter.get("Description"):
+            yield f"parameter {name} has no Description: say what it does and what its default means"
+
+
+def every_number_has_bounds(source):
+    for name, parameter in source["Parameters"].items():
+        if parameter["Type"] == "Number" and not parameter.keys() & {"MinValue", "AllowedValues"}:
+            yield f"parameter {name} takes any number: give it a MinValue, or AllowedValues"
+
+
+def no_deployer_can_pass_a_limit_of_lambda(source):
+    for name, (low, high) in LIMITS.items():
+        parameter = source["Parameters"].get(name, {})
+        if (parameter.get("MinValue"), parameter.get("MaxValue")) != (low, high):
+            yield f"parameter {name}: set MinValue {low} and MaxValue {high}, the limits of Lambda"
+
+
+def every_parameter_is_listed_in_one_group(source):
+    groups = source["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
+    grouped = [name for group in groups for name in group["Parameters"]]
+    for name in sorted(source["Parameters"].keys() | set(grouped)):
+        if name not in source["Parameters"] or grouped.count(name) != 1:
+            yield f"parameter {name}: list it once under AWS::CloudFormation::Interface, or drop it there"
+
+
+def the_local_stack_can_read_the_tables(source):
+    for name in TABLES:
+        properties = source["Resources"][name]["Properties"]
+        for key in ("KeySchema", "AttributeDefinitions", "GlobalSecondaryIndexes", "TimeToLiveSpecification"):
+            for path, node in walk(properties.get(key), f"{name}.{key}"):
+                if isinstance(node, dict) and any(k == "Ref" or k.startswith("Fn::") for k in node):
+                    yield f"{path}: write a plain value, the local stack creates its tables from it"
+
+
+def consumer_groups_are_named_alike_in_mapping_and_policy(source):
+    policy = json.dumps(source["Resources"]["AggregateKafkaPolicy"]["Properties"]["PolicyDocument"])
+    for name, mapping in of_type(source, "AWS::Lambda::EventSourceMapping").items():
+        group = mapping["Properties"]["AmazonManagedKafkaEventSourceConfig"]["ConsumerGroupId"]
+        if json.dumps(group) not in policy:
+            yield f"{name}: its ConsumerGroupId is not in AggregateKafkaPolicy, word for word; copy it there"

@@ -1,0 +1,183 @@
+"""What must hold of a stack's mappings, functions, alarms, stores and references; policies have role_checks.py.
+
+Every function is a check: it yields what is wrong and what to do.
+"""
+
+import json
+import re
+
+from resources import LIMITS, STORES, TABLES, beyond_limits, functions, listed, mappings, of_type, variables, walk
+
+MAPPING_ALWAYS = {
+    "StartingPosition", "Enabled", "BatchSize", "MaximumBatchingWindowInSeconds",
+    "AmazonManagedKafkaEventSourceConfig", "Topics", "EventSourceArn",
+}
+# Lambda refuses these for Kafka unless pollers are provisioned.
+MAPPING_PROVISIONED = {"MaximumRetryAttempts", "MaximumRecordAgeInSeconds", "BisectBatchOnFunctionError"}
+
+ENVIRONMENT = {
+    "AggregateFunction": {
+        "STATE_TABLE", "VIEWS_TABLE", "BUCKET", "TOPICS", "SOURCE_EPOCH", "LOW_STOCK_THRESHOLD",
+        "TOMBSTONE_RETENTION_DAYS", "PLAN_RETENTION_DAYS", "CONCURRENCY", "RETRY_MAX_ATTEMPTS", "RETRY_INITIAL_MS",
+        "RETRY_FACTOR", "RETRY_CAP_MS", "METRICS_NAMESPACE",
+    },
+}
+
+
+def batches_and_retries_are_within_the_limits_of_lambda(stack):
+    for name, mapping in mappings(stack).items():
+        pollers = mapping.get("ProvisionedPollerConfig", {})
+        for excess in beyond_limits(mapping | pollers):
+            yield f"{name}: {excess}"
+        if 0 <= mapping.get("MaximumRecordAgeInSeconds", -1) < 60:
+            yield f"{name}: MaximumRecordAgeInSeconds is below 60; Lambda takes -1, or 60 and more"
+        if pollers and pollers["MinimumPollers"] > pollers["MaximumPollers"]:
+            yield f"{name}: {pollers}; keep MinimumPollers at or below MaximumPollers"
+
+
+def mappings_carry_every_batching_and_retry_parameter(stack):
+    for name, mapping in mappings(stack).items():
+        provisioned = "ProvisionedPollerConfig" in mapping
+        wanted = MAPPING_ALWAYS | (MAPPING_PROVISIONED if provisioned else set())
+        for key in sorted(wanted - mapping.keys()):
+            yield f"{name}: {key} is missing; pass the parameter of that name"
+        if not provisioned:
+            for key in sorted(MAPPING_PROVISIONED & mapping.keys()):
+                yield f"{name}: Lambda refuses {key} for Kafka without provisioned pollers; make it conditional"
+
+
+def nothing_is_dropped(stack):
+    for name, mapping in mappings(stack).items():
+        gives_up = mapping.get("MaximumRetryAttempts", -1) != -1 or mapping.get("MaximumRecordAgeInSeconds", -1) != -1
+        if gives_up and "DestinationConfig" not in mapping:
+            yield f"{name}: gives batches up without a destination; retry for ever (-1) or give it one"
+        if mapping.get("StartingPosition") != "TRIM_HORIZON":
+            yield f"{name}: StartingPosition skips records; the default must be TRIM_HORIZON"
+        if "FunctionResponseTypes" in mapping:
+            yield f"{name}: drop FunctionResponseTypes; the function reports no partial failures"
+
+
+def each_topic_has_one_mapping_and_a_group_of_its_own(stack):
+    found = mappings(stack).values()
+    topics = sorted(topic for mapping in found for topic in mapping["Topics"])
+    if len(set(topics)) != len(topics):
+        yield f"topics {topics}: one is read twice; want one mapping for each"
+    groups = [json.dumps(mapping["AmazonManagedKafkaEventSourceConfig"]) for mapping in found]
+    if len(set(groups)) != len(groups):
+        yield "two mappings share a consumer group and would take records from each other: name them apart"
+
+
+def topics_that_are_mapped_are_routed_to_products_and_no_others(stack):
+    routes = variables(functions(stack)["AggregateFunction"]).get("TOPICS", "").split(",")
+    mapped = [f"{topic}=products" for mapping in mappings(stack).values() for topic in mapping["Topics"]]
+    if mapped and sorted(routes) != sorted(mapped):
+        yield f"TOPICS is {routes}, but the mappings want {mapped}: set it from the same parameters"
+
+
+def functions_are_within_the_limits_of_lambda(stack):
+    for name, function in functions(stack).items():
+        for excess in beyond_limits({"Timeout": None} | function):
+            yield f"{name}: {excess}"
+
+
+def functions_find_their_whole_environment(stack):
+    for name, wanted in ENVIRONMENT.items():
+        found = variables(functions(stack)[name])
+        for variable in sorted(wanted - found.keys()):
+            yield f"{name}: {variable} is missing; the function would run without what the deployer set"
+        for variable in sorted(found.keys() - wanted):
+            yield f"{name}: {variable} is not known to the checks; add it to ENVIRONMENT, or drop it"
+
+
+def functions_log_json_into_their_own_group(stack):
+    for name, function in functions(stack).items():
+        config = function.get("LoggingConfig", {})
+        if config.get("LogFormat") != "JSON" or config.get("LogGroup", {}).get("Ref") not in stack["Resources"]:
+            yield f"{name}: set LoggingConfig to LogFormat JSON and a log group of the template"
+    for name, group in of_type(stack, "AWS::Logs::LogGroup").items():
+        if "RetentionInDays" not in group["Properties"]:
+            yield f"{name}: set RetentionInDays, otherwise log lines are kept and paid for ever"
+
+
+def the_errors_alarm_sees_failures_that_take_the_whole_timeout(stack):
+    # Lambda dates an error by its invocation's start, and the next attempt starts when that one has ended.
+    alarm = stack["Resources"]["AggregateErrorsAlarm"]["Properties"]
+    seen, needed = alarm["Period"] * alarm["EvaluationPeriods"], alarm["DatapointsToAlarm"] * LIMITS["Timeout"][1]
+    if seen < needed:
+        yield f"AggregateErrorsAlarm: looks back {seen} s; its datapoints may span {needed} s, add EvaluationPeriods"
+
+
+def stores_survive_their_stack(stack):
+    for name in STORES:
+        for policy in ("DeletionPolicy", "UpdateReplacePolicy"):
+            if stack["Resources"][name].get(policy) != "Retain":
+                yield f"{name}: set {policy} to Retain; totals cannot be told from the topics once those have expired"
+
+
+def tables_are_recoverable_expiring_and_encrypted(stack):
+    for name in TABLES:
+        table = stack["Resources"][name]["Properties"]
+        if table.get("PointInTimeRecoverySpecification", {}).get("PointInTimeRecoveryEnabled") is not True:
+            yield f"{name}: enable point-in-time recovery"
+        if table.get("TimeToLiveSpecification") != {"AttributeName": "TTL", "Enabled": True}:
+            yield f"{name}: enable time to live on the attribute TTL, or expired items are never deleted"
+        if table.get("SSESpecification", {}).get("SSEEnabled") is not True:
+            yield f"{name}: enable SSESpecification"
+        if table.get("BillingMode") != "PAY_PER_REQUEST":
+            yield f"{name}: set BillingMode to PAY_PER_REQUEST; nothing here scales provisioned capacity"
+
+
+def tables_have_the_keys_that_the_ledger_writes(stack):
+    for name in TABLES:
+        schema = stack["Resources"][name]["Properties"].get("KeySchema", [])
+        keys = {key["KeyType"]: key["AttributeName"] for key in schema}
+        if keys != {"HASH": "PK", "RANGE": "SK"}:
+            yield f"{name}: the keys are {keys}; the ledger writes PK and SK"
+    indexes = stack["Resources"]["StateTable"]["Properties"].get("GlobalSecondaryIndexes", [])
+    board = [index for index in indexes if index["IndexName"] == "board"]
+    if not board or [key["AttributeName"] for key in board[0]["KeySchema"]] != ["board", "rank"]:
+        yield "StateTable: the index board over (board, rank) is missing; low stock is read from it"
+
+
+def the_bucket_keeps_versions_and_its_privacy(stack):
+    bucket = stack["Resources"]["ArchiveBucket"]["Properties"]
+    if bucket.get("VersioningConfiguration", {}).get("Status") != "Enabled":
+        yield "ArchiveBucket: enable versioning; a re-delivered quarantine file must not destroy an older one"
+    if not bucket.get("BucketEncryption"):
+        yield "ArchiveBucket: set BucketEncryption"
+    blocks = bucket.get("PublicAccessBlockConfiguration", {})
+    for key in ("BlockPublicAcls", "BlockPublicPolicy", "IgnorePublicAcls", "RestrictPublicBuckets"):
+        if blocks.get(key) is not True:
+            yield f"ArchiveBucket: set {key} to true in PublicAccessBlockConfiguration"
+    rules = bucket.get("LifecycleConfiguration", {}).get("Rules", [])
+    for key in ("AbortIncompleteMultipartUpload", "NoncurrentVersionExpiration"):
+        if not any(key in rule for rule in rules):
+            yield f"ArchiveBucket: a lifecycle rule with {key} is missing; what nobody sees would be paid for ever"
+    statements = [
+        statement
+        for policy in of_type(stack, "AWS::S3::BucketPolicy").values()
+        for statement in policy["Properties"]["PolicyDocument"]["Statement"]
+    ]
+    if not any(
+            statement["Effect"] == "Deny"
+            and statement.get("Condition", {}).get("Bool", {}).get("aws:SecureTransport") in ("false", False)
+            for statement in statements):
+        yield "ArchiveBucket: its policy must deny requests without TLS (aws:SecureTransport false)"
+
+
+def every_reference_leads_somewhere(stack):
+    for path, node in walk(stack):
+        match node:
+            case {"Ref": target} if isinstance(target, str):
+                targets = [target]
+            case {"Fn::GetAtt": target}:
+                targets = [target[0] if isinstance(target, list) else target.split(".")[0]]
+            case {"Fn::Sub": text}:
+                targets = [part.split(".")[0] for part in re.findall(r"\$\{([^!}][^}]*)\}", str(text))]
+            case {"Type": str(), "DependsOn": target}:
+                targets = listed(target)
+            case _:
+                continue
+        for target in targets:
+            if target not in stack["Resources"] and not target.startswith("AWS::"):
+                yield f"{path}: {target} is not in this variant of the stack; name one that is, or share its condition"

@@ -1,0 +1,41 @@
+"""The parameters of the stacks that are checked, and of those that must be refused."""
+
+CLUSTER = "arn:aws:kafka:us-east-1:111122223333:cluster/shop/0b3a1f9c-5d0e-4b8f-9c52-0d7e5f1a2b3c-4"
+KEY = "arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+BUCKET = "arn:aws:s3:::tidemark-given-up"
+
+# What is not named has its default. Together they must turn every condition both ways.
+VARIANTS = {
+    "defaults": {},
+    "cluster": {"MskClusterArn": CLUSTER},
+    "everything": {
+        "MskClusterArn": CLUSTER,
+        "CreatedTopic": "shop.created",
+        "UpdatedTopic": "shop.updated",
+        "DeletedTopic": "shop.deleted",
+        "CreatedConsumerGroupId": "catalogue-created",
+        "UpdatedConsumerGroupId": "catalogue-updated",
+        "DeletedConsumerGroupId": "catalogue-deleted",
+        "KafkaSecretArn": "arn:aws:secretsmanager:us-east-1:111122223333:secret:AmazonMSK_tidemark-a1b2c3",
+        "KafkaSecretKmsKeyArn": KEY,
+        "MaximumRetryAttempts": "50",
+        "MaximumRecordAgeInSeconds": "86400",
+        "BisectBatchOnFunctionError": "true",
+        "OnFailureDestinationArn": BUCKET,
+        "ProvisionedMode": "true",
+        "PollerGroupName": "tidemark",
+        "SubnetIds": "subnet-0a1b2c3d4e5f60718,subnet-0a1b2c3d4e5f60719",
+        "SecurityGroupIds": "sg-0a1b2c3d4e5f60718",
+        "KmsKeyArn": KEY,
+        "AlarmTopicArn": "arn:aws:sns:us-east-1:111122223333:on-call",
+        "Tracing": "Active",
+    },
+}
+
+# Parameters that the template's own rules must refuse before anything is created.
+REFUSED = {
+    "a retry limit without provisioned pollers": {"MaximumRetryAttempts": "5", "OnFailureDestinationArn": BUCKET},
+    "bisecting without provisioned pollers": {"BisectBatchOnFunctionError": "true"},
+    "a retry limit that drops records": {"MaximumRetryAttempts": "5", "ProvisionedMode": "true"},
+    "a record age that drops records": {"MaximumRecordAgeInSeconds": "3600", "ProvisionedMode": "true"},
+}
