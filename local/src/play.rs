@@ -98,7 +98,8 @@ where
     let aggregate = Arc::clone(aggregate);
     let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
     let call = Call { now_ms: i64::try_from(now_ms).unwrap_or(i64::MAX), deadline: None };
-    let report = tokio::spawn(async move { aggregate.handle(payload, call).await }).await??;
+    let (report, outcome) = tokio::spawn(async move { aggregate.handle(payload, call).await }).await?;
+    outcome?;
     progress.inc(report.records as u64);
     Ok(report)
 }

@@ -6,6 +6,7 @@ use std::fmt::Write;
 use comfy_table::{CellAlignment, Table, presets::UTF8_FULL_CONDENSED};
 use serde_json::Value;
 use serde_json::value::RawValue;
+use tidemark_model::Decimal;
 
 use crate::document::Document;
 use crate::play::Played;
@@ -70,11 +71,12 @@ pub fn cost(played: &Played) -> String {
 
 /// How to go on while the stack is served.
 pub fn serving(stack: &Stack) -> String {
+    let (dynamodb, s3) = (&stack.dynamodb_url, &stack.s3_url);
     format!(
-        "\nDynamoDB {}\nS3       {}\n\nIn another terminal:\n  \
-         cargo lambda watch --env-file events/local.env\n  \
-         cargo lambda invoke aggregate --data-file events/products.json\n\nCtrl-C stops.\n",
-        stack.dynamodb_url, stack.s3_url
+        "\nDynamoDB {dynamodb}\nS3       {s3}\n\nIn two other terminals:\n  \
+         cargo lambda watch --env-file events/local.env \\\n    \
+         --env-var AWS_ENDPOINT_URL_DYNAMODB={dynamodb} --env-var AWS_ENDPOINT_URL_S3={s3}\n  \
+         cargo lambda invoke aggregate --data-file events/products.json\n\nCtrl-C stops.\n"
     )
 }
 
@@ -130,8 +132,10 @@ fn row_fields(row: &RawValue) -> Vec<Field> {
 }
 
 fn two_digits(number: &str) -> String {
-    match number.split_once('.') {
-        Some((whole, fraction)) => format!("{whole}.{:0<2.2}", fraction),
-        None => number.to_owned(),
+    let rounded = number.parse::<Decimal>().map_or_else(|_| number.to_owned(), |n| n.rounded(2).to_string());
+    match (number.contains('.'), rounded.split_once('.')) {
+        (true, Some((whole, fraction))) => format!("{whole}.{fraction:0<2}"),
+        (true, None) => format!("{rounded}.00"),
+        (false, _) => rounded,
     }
 }

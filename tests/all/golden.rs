@@ -10,7 +10,7 @@ use tidemark_local::cli::Options;
 use tidemark_local::stack::{STATE_TABLE, Stack, VIEWS_TABLE};
 use tidemark_model::{Settings, decode};
 use tidemark_tests::memory::{MemoryObjects, MemoryStore};
-use tidemark_tests::{aggregate, call, fixture_lines, invocation, product, root};
+use tidemark_tests::{aggregate, fixture_lines, handle, invocation, product, root};
 
 fn check(name: &str, found: &Value) {
     let file = root().join("tests/golden").join(name);
@@ -53,9 +53,9 @@ fn decoded_products_in_both_forms() {
 async fn a_plan_and_a_quarantine_file() {
     let (store, objects) = (MemoryStore::default(), MemoryObjects::default());
     let function = aggregate(store.clone(), objects.clone(), 1);
-    function.handle(invocation("product.updated", 0, 0, &events()), call()).await.unwrap();
+    handle(&function, invocation("product.updated", 0, 0, &events())).await;
     let second = product(1, "Updated", 1_735_689_600_002, "seller#1", "Kitchen", "99", 30);
-    function.handle(invocation("product.updated", 0, 3, &[second]), call()).await.unwrap();
+    handle(&function, invocation("product.updated", 0, 3, &[second])).await;
     let lanes = store.lanes(None).await.unwrap().value;
     let mut plans: Vec<Value> =
         store.items().plans.values().map(|body| serde_json::to_value(Plan::decode(body).unwrap()).unwrap()).collect();
@@ -92,7 +92,7 @@ fn the_first_releases_plan_is_still_read() {
 async fn items_in_dynamodb() {
     let options = Options { chaos: Some(1), ..Options::parse_from(["tidemark"]) };
     let stack = Stack::start(&options).await.unwrap();
-    stack.aggregate.handle(invocation("product.updated", 0, 0, &events()), call()).await.unwrap();
+    handle(&stack.aggregate, invocation("product.updated", 0, 0, &events())).await;
     let mut items = Map::new();
     for table in [STATE_TABLE, VIEWS_TABLE] {
         for item in stack.clients.dynamodb.scan().table_name(table).send().await.unwrap().items() {

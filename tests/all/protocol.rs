@@ -7,7 +7,7 @@ use serde_json::Value;
 use tidemark_ledger::{Call, LedgerError, Store};
 use tidemark_tests::faulty::{Fault, Faulty};
 use tidemark_tests::memory::{MemoryObjects, MemoryStore};
-use tidemark_tests::{NOW_MS, aggregate, call, documents, invocation, oracle, product};
+use tidemark_tests::{NOW_MS, aggregate, call, documents, envelope, fail, handle, invocation, oracle, product};
 
 fn events() -> Vec<String> {
     vec![
@@ -34,23 +34,23 @@ fn rejected(store: &MemoryStore) -> Option<i64> {
 #[tokio::test]
 async fn a_fault_at_any_request_changes_no_total() {
     let events = events();
-    for fault in [Fault::CrashBefore, Fault::CrashAfter, Fault::AnswerLost, Fault::Throttled] {
+    for fault in Fault::ALL {
         let mut requests = 0;
         for at in 0.. {
             let store = MemoryStore::default();
             // An earlier batch, so that the faulty one meets states, marks and a cursor.
             let first = aggregate(store.clone(), MemoryObjects::default(), 1);
-            first.handle(invocation("product.updated", 0, 0, &events[..2]), call()).await.unwrap();
+            handle(&first, invocation("product.updated", 0, 0, &events[..2])).await;
             let faulty = Faulty::new(store.clone(), fault, at);
             let function = aggregate(faulty.clone(), MemoryObjects::default(), at as u64);
-            let outcome = function.handle(invocation("product.updated", 0, 2, &events[2..]), call()).await;
+            let (_, outcome) = function.handle(invocation("product.updated", 0, 2, &events[2..]), call()).await;
             let happened = faulty.sent() > at;
             let crashes = matches!(fault, Fault::CrashBefore | Fault::CrashAfter);
             assert_eq!(outcome.is_err(), happened && crashes, "{fault:?} at {at}");
             for grouping in [2..4, 2..6, 3..6] {
                 let again = aggregate(store.clone(), MemoryObjects::default(), 7);
                 let payload = invocation("product.updated", 0, grouping.start as i64, &events[grouping]);
-                again.handle(payload, call()).await.unwrap();
+                handle(&again, payload).await;
             }
             assert_eq!(documents(&store.tables()), truth(&events), "{fault:?} at {at}");
             assert_eq!(rejected(&store), Some(1), "{fault:?} at {at}: a reject is counted once");
@@ -70,17 +70,17 @@ async fn a_plan_left_pending_is_finished_before_the_next_and_by_the_sweeper() {
         // A dry run counts the requests; all but the last (finish) are let through.
         let dry = Faulty::new(MemoryStore::default(), Fault::CrashBefore, usize::MAX);
         let payload = || invocation("product.updated", 0, 0, &events);
-        aggregate(dry.clone(), MemoryObjects::default(), 0).handle(payload(), call()).await.unwrap();
+        handle(&aggregate(dry.clone(), MemoryObjects::default(), 0), payload()).await;
         let store = MemoryStore::default();
         let faulty = Faulty::new(store.clone(), Fault::CrashBefore, dry.sent() - 3);
-        aggregate(faulty, MemoryObjects::default(), 0).handle(payload(), call()).await.unwrap_err();
+        fail(&aggregate(faulty, MemoryObjects::default(), 0), payload()).await;
         assert!(store.items().cursors.values().all(|cursor| cursor.pending));
         store
     };
 
     let store = stuck().await;
     let function = aggregate(store.clone(), MemoryObjects::default(), 0);
-    let report = function.handle(invocation("product.updated", 0, 0, &events), call()).await.unwrap();
+    let report = handle(&function, invocation("product.updated", 0, 0, &events)).await;
     assert_eq!(report.redone, 1);
     assert_eq!(documents(&store.tables()), truth(&events));
 
@@ -99,7 +99,7 @@ async fn the_sweeper_pages_through_all_lanes() {
     let store = MemoryStore::default();
     let function = aggregate(store.clone(), MemoryObjects::default(), 0);
     for partition in 0..7 {
-        function.handle(invocation("product.updated", partition, 0, &events()), call()).await.unwrap();
+        handle(&function, invocation("product.updated", partition, 0, &events())).await;
     }
     assert_eq!(function.ledger.sweep(NOW_MS, call()).await.unwrap().lanes, 7);
 }
@@ -115,7 +115,7 @@ async fn lanes_that_meet_on_an_entity_conflict_and_agree() {
         let tasks = all.chunks(4).zip(0..).map(|(events, partition)| {
             let function = aggregate(store.clone(), MemoryObjects::default(), seed);
             let payload = invocation("product.updated", partition, 0, events);
-            tokio::spawn(async move { function.handle(payload, call()).await.unwrap().conflicts })
+            tokio::spawn(async move { handle(&function, payload).await.conflicts })
         });
         for task in tasks.collect::<Vec<_>>() {
             conflicts += task.await.unwrap();
@@ -140,7 +140,7 @@ async fn a_batch_larger_than_a_plan_is_committed_as_several() {
     let store = MemoryStore::default();
     for _ in 0..2 {
         let function = aggregate(store.clone(), MemoryObjects::default(), 0);
-        function.handle(invocation("product.updated", 0, 0, &events), call()).await.unwrap();
+        handle(&function, invocation("product.updated", 0, 0, &events)).await;
     }
     let plans = store.items().plans.values().map(Vec::len).collect::<Vec<_>>();
     assert!(plans.len() > 2 && plans.iter().all(|bytes| *bytes <= tidemark_ledger::MAX_PLAN_BYTES), "{plans:?}");
@@ -152,19 +152,12 @@ async fn a_batch_larger_than_a_plan_is_committed_as_several() {
 async fn a_recreated_topic_fails_closed_until_the_epoch_is_raised() {
     let store = MemoryStore::default();
     let function = aggregate(store.clone(), MemoryObjects::default(), 0);
-    function.handle(invocation("product.updated", 0, 0, &events()), call()).await.unwrap();
-    let newer = |payload: bytes::Bytes| {
-        String::from_utf8_lossy(&payload).replace("\"timestamp\":17356", "\"timestamp\":17357").into()
-    };
-    let error = function.handle(newer(invocation("product.updated", 0, 0, &events())), call()).await.unwrap_err();
+    handle(&function, invocation("product.updated", 0, 0, &events())).await;
+    let error = fail(&function, newer(invocation("product.updated", 0, 0, &events()))).await;
     assert!(error.needs_epoch());
     assert!(aggregate::chain(&error).contains("raise the parameter SourceEpoch"), "{error:?}");
 
-    let mut raised = aggregate(store.clone(), MemoryObjects::default(), 0);
-    let inner = std::sync::Arc::get_mut(&mut raised).unwrap();
-    let options = tidemark_ledger::Options { epoch: 1, ..tidemark_ledger::Options::default() };
-    inner.ledger = tidemark_ledger::Ledger::new(store.clone(), options);
-    raised.handle(newer(invocation("product.updated", 0, 0, &events())), call()).await.unwrap();
+    handle(&in_epoch(1, &store), newer(invocation("product.updated", 0, 0, &events()))).await;
     assert_eq!(rejected(&store), Some(2), "the new topic's broken record is another one");
     assert_eq!(documents(&store.tables()), truth(&events()));
 }
@@ -172,11 +165,90 @@ async fn a_recreated_topic_fails_closed_until_the_epoch_is_raised() {
 #[tokio::test]
 async fn throttling_is_outlasted_until_the_attempts_are_used_up() {
     let store = Faulty::new(MemoryStore::default(), Fault::CrashBefore, 0);
-    let error = aggregate(store.clone(), MemoryObjects::default(), 0)
-        .handle(invocation("product.updated", 0, 0, &events()), call())
-        .await;
-    assert!(aggregate::chain(&error.unwrap_err()).contains("request failed after 1 attempts"));
+    let function = aggregate(store.clone(), MemoryObjects::default(), 0);
+    let error = fail(&function, invocation("product.updated", 0, 0, &events())).await;
+    assert!(aggregate::chain(&error).contains("request failed after 1 attempts"));
     assert_eq!(store.sent(), 1, "what is refused for good is not repeated");
+}
+
+/// One partition is throttled to death, the other's topic was recreated: the operator must hear of
+/// both, and of what was spent.
+#[tokio::test]
+async fn a_failure_hides_no_other_and_no_cost() {
+    let store = MemoryStore::default();
+    let payload = |first| {
+        let list = |partition| json_records(invocation("product.updated", partition, first, &events()));
+        let (a, b) = (list(0), list(1));
+        envelope(&serde_json::json!({"product.updated-0": a, "product.updated-1": b}))
+    };
+    handle(&aggregate(store.clone(), MemoryObjects::default(), 0), payload(0)).await;
+    let function = aggregate(store.clone(), MemoryObjects::default(), 0);
+    let (report, outcome) = function.handle(newer(payload(0)), call()).await;
+    assert!(outcome.is_err());
+    assert_eq!(report.epoch_errors, 2);
+    assert!(report.read_units > 0.0, "{report:?}");
+}
+
+fn json_records(payload: bytes::Bytes) -> Value {
+    let payload: Value = serde_json::from_slice(&payload).unwrap();
+    payload["records"].as_object().unwrap().values().next().unwrap().clone()
+}
+
+/// The same records with later Kafka timestamps.
+fn newer(payload: bytes::Bytes) -> bytes::Bytes {
+    String::from_utf8_lossy(&payload).replace("\"timestamp\":17356", "\"timestamp\":17357").into()
+}
+
+/// Records that change nothing leave no work, but a trace: coming again they are no recreated topic.
+#[tokio::test]
+async fn a_duplicate_that_comes_again_is_no_recreated_topic() {
+    let store = MemoryStore::default();
+    let function = aggregate(store.clone(), MemoryObjects::default(), 0);
+    let at = |offset: i64, timestamp: i64, event: &str| {
+        let payload = String::from_utf8_lossy(&invocation("product.updated", 0, offset, &[event])).into_owned();
+        payload.replace(&format!("{}", 1_735_689_600_000 + offset), &timestamp.to_string()).into()
+    };
+    let (first, second) = (product(1, "Created", 1, "s", "c", "1", 30), product(2, "Created", 1, "s", "c", "1", 30));
+    handle(&function, at(10, 98, &first)).await;
+    // A duplicate with a later timestamp, then a new record with an earlier one, then the duplicate.
+    handle(&function, at(11, 100, &first)).await;
+    handle(&function, at(12, 99, &second)).await;
+    handle(&function, at(11, 100, &first)).await;
+    let cursor = store.items().cursors.values().next().unwrap().clone();
+    assert_eq!((cursor.through, cursor.through_ts), (Some(12), Some(100)));
+    let plans = store.items().plans.len();
+    handle(&function, at(12, 99, &second)).await;
+    assert_eq!(store.items().plans.len(), plans, "what is covered needs no plan");
+}
+
+/// The epoch is raised while a plan of the old lane is pending: its rows' share must not be lost.
+#[tokio::test]
+async fn raising_the_epoch_loses_no_pending_plan() {
+    let events = events();
+    for recreated in [false, true] {
+        let dry = Faulty::new(MemoryStore::default(), Fault::CrashBefore, usize::MAX);
+        let payload = || invocation("product.updated", 0, 0, &events);
+        handle(&aggregate(dry.clone(), MemoryObjects::default(), 0), payload()).await;
+        let store = MemoryStore::default();
+        let faulty = Faulty::new(store.clone(), Fault::CrashBefore, dry.sent() - 3);
+        fail(&aggregate(faulty, MemoryObjects::default(), 0), payload()).await;
+        if recreated {
+            // The recreated topic's records fail, but the plan is finished on the way.
+            assert!(fail(&aggregate(store.clone(), MemoryObjects::default(), 0), newer(payload())).await.needs_epoch());
+            assert!(store.items().cursors.values().all(|cursor| !cursor.pending));
+        }
+        let report = handle(&in_epoch(1, &store), newer(payload())).await;
+        assert_eq!(report.redone, usize::from(!recreated));
+        assert_eq!(documents(&store.tables()), truth(&events));
+        assert!(store.items().cursors.values().all(|cursor| !cursor.pending));
+    }
+}
+
+fn in_epoch(epoch: u32, store: &MemoryStore) -> std::sync::Arc<aggregate::Aggregate<MemoryStore, MemoryObjects>> {
+    let mut function = aggregate(store.clone(), MemoryObjects::default(), 0);
+    let options = tidemark_ledger::Options { epoch, ..tidemark_ledger::Options::default() };
+    std::sync::Arc::get_mut(&mut function).unwrap().ledger = tidemark_ledger::Ledger::new(store.clone(), options);
+    function
 }
 
 #[tokio::test(start_paused = true)]
@@ -187,9 +259,9 @@ async fn nothing_is_sent_past_the_deadline() {
     inner.ledger = tidemark_ledger::Ledger::new(store.clone(), tidemark_ledger::Options::default());
     // The first retry waits for two seconds or more.
     let deadline = Some(tokio::time::Instant::now() + Duration::from_secs(1));
-    let error =
-        function.handle(invocation("product.updated", 0, 0, &events()), Call { now_ms: NOW_MS, deadline }).await;
-    let error = error.unwrap_err();
+    let payload = invocation("product.updated", 0, 0, &events());
+    let (_, outcome) = function.handle(payload, Call { now_ms: NOW_MS, deadline }).await;
+    let error = outcome.unwrap_err();
     assert!(matches!(error, aggregate::AggregateError::Commit { source: LedgerError::Deadline, .. }), "{error:?}");
     assert_eq!(store.sent(), 4);
     assert!(store.read_cursor(&tidemark_ledger::LaneId::stored("x")).await.is_ok());

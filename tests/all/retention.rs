@@ -10,7 +10,7 @@ use tidemark_local::stack::{STATE_TABLE, Stack};
 use tidemark_model::Settings;
 use tidemark_model::stream::Routes;
 use tidemark_tests::memory::{MemoryObjects, MemoryStore};
-use tidemark_tests::{NOW_MS, aggregate, call, documents, invocation, product};
+use tidemark_tests::{NOW_MS, aggregate, documents, handle, invocation, product};
 
 const DAY_MS: i64 = 86_400_000;
 
@@ -35,11 +35,11 @@ async fn a_tombstone_expires_and_a_low_product_is_listed_but_no_other() {
         (product(1, "Updated", NOW_MS - 8, "s", "c", "1", 0), None, Some(0)),
         (product(1, "Updated", NOW_MS - 7, "s", "c", "1", 30), None, None),
         (product(1, "Updated", NOW_MS - 6, "s", "c", "1", 9), None, Some(9)),
-        (product(1, "Deleted", NOW_MS - 5, "s", "c", "1", 0), Some((NOW_MS - 5 + 30 * DAY_MS) / 1000), None),
+        (product(1, "Deleted", NOW_MS - 5, "s", "c", "1", 0), Some((NOW_MS - 5 + 31 * DAY_MS) / 1000), None),
         (product(1, "Created", NOW_MS - 4, "s", "c", "1", 10), None, None),
     ];
     for ((event, ttl, rank), offset) in steps.iter().zip(0..) {
-        stack.aggregate.handle(invocation("product.updated", 0, offset, &[event]), call()).await.unwrap();
+        handle(&stack.aggregate, invocation("product.updated", 0, offset, &[event])).await;
         let item = item(&stack).await;
         let number = |name: &str| item.get(name).map(|value| value.as_n().unwrap().parse::<i64>().unwrap());
         assert_eq!((number("TTL"), number("rank")), (*ttl, *rank), "after {event}");
@@ -63,7 +63,7 @@ async fn a_record_older_than_tombstones_is_late_and_changes_nothing() {
         product(1, "Created", NOW_MS - 31 * DAY_MS, "s", "c", "1", 3),
         product(2, "Created", NOW_MS - 29 * DAY_MS, "s", "c", "1", 3),
     ];
-    let report = function.handle(invocation("product.created", 0, 0, &events), call()).await.unwrap();
+    let report = handle(&function, invocation("product.created", 0, 0, &events)).await;
     assert_eq!((report.late, report.entities), (1, 1));
     assert_eq!(documents(&store.tables())["sellers"][0]["totalProducts"], "1");
 }
@@ -75,7 +75,7 @@ async fn topics_carry_the_streams_that_the_deployment_says() {
     let routes: Routes = "prod.catalogue=products, other=products".parse().unwrap();
     Arc::get_mut(&mut function).unwrap().settings = Settings { routes, ..Settings::default() };
     let event = product(1, "Created", 1, "s", "c", "1", 3);
-    let known = function.handle(invocation("prod.catalogue", 0, 0, &[&event]), call()).await.unwrap();
-    let unknown = function.handle(invocation("product.created", 0, 0, &[&event]), call()).await.unwrap();
+    let known = handle(&function, invocation("prod.catalogue", 0, 0, &[&event])).await;
+    let unknown = handle(&function, invocation("product.created", 0, 0, &[&event])).await;
     assert_eq!((known.entities, known.rejects.len(), unknown.entities, unknown.rejects.len()), (1, 0, 0, 1));
 }

@@ -3,7 +3,7 @@
 use clap::Parser;
 use tidemark_local::cli::Options;
 use tidemark_local::stack::Stack;
-use tidemark_tests::{call, invocation, product};
+use tidemark_tests::{handle, invocation, product};
 
 /// 10,000 events of one partition over 5,000 products, 100 sellers, 20 categories, 3% low stock.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -12,7 +12,7 @@ async fn a_changed_product_costs_at_most_one_and_a_quarter_write_units() {
     for (round, kind) in ["Created", "Updated"].into_iter().enumerate() {
         let events: Vec<String> = (0..10_000).map(|n| event(round as i64, n, kind)).collect();
         let payload = invocation("product.updated", 0, round as i64 * 10_000, &events);
-        let report = stack.aggregate.handle(payload, call()).await.unwrap();
+        let report = handle(&stack.aggregate, payload).await;
         let per_product = report.write_units / 5_000.0;
         println!(
             "{kind}: {per_product:.3} write units and {:.3} read units per changed product",

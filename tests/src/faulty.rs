@@ -18,6 +18,15 @@ pub enum Fault {
     AnswerLost,
     /// The request is throttled once.
     Throttled,
+    /// A batch request is done for its first half only, once.
+    Halved,
+    /// An eventually consistent read sees nothing yet, once.
+    Stale,
+}
+
+impl Fault {
+    pub const ALL: [Self; 6] =
+        [Self::CrashBefore, Self::CrashAfter, Self::AnswerLost, Self::Throttled, Self::Halved, Self::Stale];
 }
 
 #[derive(Clone)]
@@ -35,6 +44,11 @@ impl<S> Faulty<S> {
 
     pub fn sent(&self) -> usize {
         self.sent.load(Ordering::SeqCst)
+    }
+
+    /// Whether the next request is the one that this fault is for.
+    fn is_next(&self, fault: Fault) -> bool {
+        self.fault == fault && self.sent() == self.at
     }
 
     async fn send<T: Send>(&self, request: impl Future<Output = Answer<T>> + Send) -> Answer<T> {
@@ -65,7 +79,13 @@ impl<S> Faulty<S> {
 
 impl<S: Store> Store for Faulty<S> {
     async fn read_entities(&self, keys: &[Key], consistent: bool) -> Answer<Page<(Key, Known), Key>> {
-        self.send(self.inner.read_entities(keys, consistent)).await
+        if self.is_next(Fault::Stale) && !consistent {
+            return self.send(self.inner.read_entities(&[], consistent)).await;
+        }
+        let (asked, left) = keys.split_at(if self.is_next(Fault::Halved) { keys.len() / 2 } else { keys.len() });
+        let mut page = self.send(self.inner.read_entities(asked, consistent)).await?;
+        page.value.unprocessed.extend_from_slice(left);
+        Ok(page)
     }
 
     async fn read_cursor(&self, lane: &LaneId) -> Answer<Option<Cursor>> {
@@ -89,11 +109,17 @@ impl<S: Store> Store for Faulty<S> {
     }
 
     async fn write_entities(&self, lane: &LaneId, seq: u64, transitions: &[&Transition]) -> Answer<Vec<Written>> {
-        self.send(self.inner.write_entities(lane, seq, transitions)).await
+        let half = if self.is_next(Fault::Halved) { transitions.len() / 2 } else { transitions.len() };
+        let mut answer = self.send(self.inner.write_entities(lane, seq, &transitions[..half])).await?;
+        answer.value.resize(transitions.len(), Written::Unprocessed);
+        Ok(answer)
     }
 
     async fn read_marks(&self, lane: &LaneId, keys: &[Key]) -> Answer<Page<(Key, u64), Key>> {
-        self.send(self.inner.read_marks(lane, keys)).await
+        let (asked, left) = keys.split_at(if self.is_next(Fault::Halved) { keys.len() / 2 } else { keys.len() });
+        let mut page = self.send(self.inner.read_marks(lane, asked)).await?;
+        page.value.unprocessed.extend_from_slice(left);
+        Ok(page)
     }
 
     async fn add_row(&self, lane: &LaneId, seq: u64, key: &Key, delta: &Measures) -> Answer<bool> {

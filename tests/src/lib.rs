@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aggregate::Aggregate;
+use aggregate::{Aggregate, AggregateError, Report};
 use bytes::Bytes;
 use serde_json::{Value, json};
 use tidemark_archive::{ObjectStore, Quarantine};
@@ -35,6 +35,18 @@ pub fn aggregate<S: Store, O: ObjectStore>(store: S, objects: O, seed: u64) -> A
         quarantine: Quarantine::new(objects, 0),
         settings: Settings::default(),
     })
+}
+
+/// Handles an invocation that must succeed.
+pub async fn handle<S: Store, O: ObjectStore>(function: &Aggregate<S, O>, payload: Bytes) -> Report {
+    let (report, outcome) = function.handle(payload, call()).await;
+    outcome.unwrap_or_else(|error| panic!("{}", aggregate::chain(&error)));
+    report
+}
+
+/// Handles an invocation that must fail.
+pub async fn fail<S: Store, O: ObjectStore>(function: &Aggregate<S, O>, payload: Bytes) -> AggregateError {
+    function.handle(payload, call()).await.1.unwrap_err()
 }
 
 /// All views as one JSON value; numbers as text, so that nothing passes through a float.

@@ -117,7 +117,7 @@ impl Store for MemoryStore {
                 }
                 None => Written::Refused { mark: 0 },
                 // As DynamoDB's INSERT: the refusal does not carry the item.
-                Some(_) if transition.counter == 0 => Written::Exists,
+                Some(_) if transition.counter == 0 => Written::Unseen,
                 Some(entity) if entity.known.counter == transition.counter => {
                     entity.known = known;
                     entity.marks.insert(lane.clone(), seq);

@@ -7,7 +7,7 @@ use serde_json::Value;
 use tidemark_archive::{Bucket, ObjectStore, Quarantine};
 use tidemark_ledger::dynamo::{DynamoStore, Tables};
 use tidemark_ledger::{Call, Ledger, Store};
-use tidemark_runtime::telemetry::{Unit, emf, start_logging};
+use tidemark_runtime::telemetry::start_logging;
 use tidemark_runtime::{Clients, Config};
 use tokio::time::Instant;
 use tracing::Instrument;
@@ -15,18 +15,21 @@ use tracing::Instrument;
 use crate::raw_body::{RawBody, body};
 use crate::{Aggregate, Report, chain};
 
+/// Rejects that the answer lists.
+const REJECTS_ANSWERED: usize = 100;
 /// Kept back from the invocation's time for its answer.
 const MARGIN: Duration = Duration::from_millis(500);
-/// Lambda's longest timeout; a deadline further off is no deadline.
-const LONGEST: Duration = Duration::from_secs(900);
+/// Lambda's longest timeout is 900 s; a deadline well beyond is no deadline.
+const LONGEST: Duration = Duration::from_secs(1_000);
 
 /// Runs the function until the environment is shut down.
 ///
 /// # Errors
 /// If the configuration is incomplete or the runtime cannot go on.
 pub async fn run() -> Result<(), Error> {
-    start_logging(std::io::stdout, "info");
-    let config = Config::try_from_env().inspect_err(|e| tracing::error!(error = %e, "function cannot start"))?;
+    let config = Config::try_from_env();
+    start_logging(std::io::stdout, config.as_ref().map_or("info", |config| config.log_level.as_str()));
+    let config = config.inspect_err(|e| tracing::error!(error = %e, "function cannot start"))?;
     let clients = Clients::from_env(&config.ledger.retry).await;
     let tables = Tables { state: config.state_table, views: config.views_table };
     let aggregate = Aggregate {
@@ -48,18 +51,17 @@ async fn invoke<S: Store, O: ObjectStore>(
     let request_id = event.context.request_id.as_str();
     let span = tracing::info_span!("invocation", request_id);
     let call = call(event.context.deadline);
-    let outcome = aggregate.handle(body(), call).instrument(span.clone()).await;
-    let ended_ms = now_ms();
-    let line = match &outcome {
-        Ok(report) => report.emf(namespace, request_id, call.now_ms, ended_ms),
+    let (mut report, outcome) = aggregate.handle(body(), call).instrument(span.clone()).await;
+    println!("{}", report.emf(namespace, request_id, call.now_ms, now_ms()));
+    // The answer is for people who invoke by hand, and Lambda takes no more than 6 MB of it.
+    report.rejects.truncate(REJECTS_ANSWERED);
+    match outcome {
+        Ok(()) => Ok(report),
         Err(error) => {
-            span.in_scope(|| tracing::error!(error = %chain(error), "invocation failed; its records will come again"));
-            let metrics = [("EpochErrors", Unit::Count, f64::from(u8::from(error.needs_epoch())))];
-            emf(namespace, "aggregate", ended_ms, &metrics, serde_json::json!({"requestId": request_id}))
+            span.in_scope(|| tracing::error!(error = %chain(&error), "invocation failed; its records will come again"));
+            Err(error.into())
         }
-    };
-    println!("{line}");
-    Ok(outcome?)
+    }
 }
 
 /// When the invocation happens. A deadline that has passed or is impossibly far (emulators send

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::future::join_all;
 use tidemark_archive::{ArchiveError, ObjectStore, Quarantine};
-use tidemark_ledger::{Call, Ledger, LedgerError, Receipt, Store};
+use tidemark_ledger::{Call, Ledger, LedgerError, Receipt, Store, off_thread};
 use tidemark_model::kafka::InvocationError;
 use tidemark_model::{Batch, Settings, decode};
 use tokio::time::timeout_at;
@@ -40,6 +40,9 @@ pub enum AggregateError {
     /// The payload is not a Kafka invocation.
     #[error(transparent)]
     Invocation(#[from] InvocationError),
+    /// The process is shutting down.
+    #[error("process is shutting down; the records will come again")]
+    Stopping,
     /// Bad records could not be set aside, so nothing of their partition was committed.
     #[error("bad records of {topic}-{partition} could not be set aside")]
     Quarantine {
@@ -76,54 +79,48 @@ impl AggregateError {
 
 impl<S: Store, O: ObjectStore> Aggregate<S, O> {
     /// Handles one invocation's payload: every partition in it is a lane, committed beside the
-    /// others; one that fails does not undo them.
+    /// others; one that fails does not undo them. What was done is reported in any case.
     ///
     /// # Errors
-    /// The first failure, if any; all failures are logged.
-    pub async fn handle(&self, payload: Bytes, call: Call) -> Result<Report, AggregateError> {
+    /// One of the failures, if any; all failures are logged.
+    pub async fn handle(&self, payload: Bytes, call: Call) -> (Report, Result<(), AggregateError>) {
         let settings = Settings { now_ms: call.now_ms, ..self.settings.clone() };
-        let batches = decode_off_thread(payload, settings).await?;
-        let committed = join_all(batches.into_iter().map(|batch| self.commit(batch, call))).await;
         let mut report = Report::default();
+        let batches = match off_thread(move || decode(&payload, &settings)).await {
+            Some(Ok(batches)) => batches,
+            Some(Err(error)) => return (report, Err(error.into())),
+            None => return (report, Err(AggregateError::Stopping)),
+        };
         let mut failure = None;
-        for outcome in committed {
+        for (batch, receipt, outcome) in join_all(batches.into_iter().map(|batch| self.commit(batch, call))).await {
+            report.add_spent(&receipt);
             match outcome {
-                Ok((batch, receipt)) => report.add(&batch, &receipt),
+                Ok(()) => report.add_committed(&batch, &receipt),
                 Err(error) => {
                     tracing::error!(error = %chain(&error), "partition failed; its records will come again");
+                    report.epoch_errors += usize::from(error.needs_epoch());
                     failure.get_or_insert(error);
                 }
             }
         }
-        failure.map_or(Ok(report), Err)
+        (report, failure.map_or(Ok(()), Err))
     }
 
-    async fn commit(&self, batch: Batch, call: Call) -> Result<(Arc<Batch>, Receipt), AggregateError> {
+    async fn commit(&self, batch: Batch, call: Call) -> (Arc<Batch>, Receipt, Result<(), AggregateError>) {
         let batch = Arc::new(batch);
-        self.set_aside(&batch, call).await?;
-        let receipt = self.ledger.commit(&batch, call).await.map_err(|source| AggregateError::Commit {
+        if let Err(error) = self.set_aside(&batch, call).await {
+            return (batch, Receipt::default(), Err(error));
+        }
+        let (receipt, outcome) = self.ledger.commit(&batch, call).await;
+        if outcome.is_ok() {
+            log_commit(&batch, &receipt);
+        }
+        let outcome = outcome.map_err(|source| AggregateError::Commit {
             topic: batch.topic.clone(),
             partition: batch.partition,
             source,
-        })?;
-        tracing::info!(
-            lane = receipt.lane,
-            topic = batch.topic,
-            partition = batch.partition,
-            records = batch.positions.len(),
-            last_offset = batch.last_offset(),
-            rejects = batch.rejects.len(),
-            duplicates = receipt.duplicates,
-            entities = receipt.entities,
-            rows = receipt.rows,
-            conflicts = receipt.conflicts,
-            redone = receipt.redone,
-            retries = receipt.retries,
-            read_units = receipt.read_units,
-            write_units = receipt.write_units,
-            "batch committed"
-        );
-        Ok((batch, receipt))
+        });
+        (batch, receipt, outcome)
     }
 
     async fn set_aside(&self, batch: &Batch, call: Call) -> Result<(), AggregateError> {
@@ -167,12 +164,25 @@ pub fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-async fn decode_off_thread(payload: Bytes, settings: Settings) -> Result<Vec<Batch>, InvocationError> {
-    match tokio::task::spawn_blocking(move || decode(&payload, &settings)).await {
-        Ok(decoded) => decoded,
-        Err(stopped) => match stopped.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            Err(_shutdown) => Ok(Vec::new()),
-        },
-    }
+fn log_commit(batch: &Batch, receipt: &Receipt) {
+    tracing::info!(
+        lane = receipt.lane,
+        topic = batch.topic,
+        partition = batch.partition,
+        records = batch.positions.len(),
+        last_offset = batch.last_offset(),
+        rejects = batch.rejects.len(),
+        duplicates = receipt.duplicates,
+        late = batch.late,
+        plans = receipt.plans,
+        entities = receipt.entities,
+        rows = receipt.rows,
+        conflicts = receipt.conflicts,
+        redone = receipt.redone,
+        requests = receipt.requests,
+        retries = receipt.retries,
+        read_units = receipt.read_units,
+        write_units = receipt.write_units,
+        "batch committed"
+    );
 }

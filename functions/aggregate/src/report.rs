@@ -6,7 +6,8 @@ use tidemark_ledger::Receipt;
 use tidemark_model::Batch;
 use tidemark_runtime::telemetry::{Unit, emf};
 
-/// The sums over an invocation's partitions.
+/// The sums over an invocation's partitions: units and changes of all, records of those that were
+/// committed.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Report {
     /// Records in the invocation.
@@ -32,6 +33,9 @@ pub struct Report {
     pub newest_ms: Option<i64>,
     /// The records set aside.
     pub rejects: Vec<Rejected>,
+    /// Partitions that failed because offsets started again or two lanes have one id.
+    #[serde(skip)]
+    pub epoch_errors: usize,
 }
 
 /// A record set aside.
@@ -48,16 +52,21 @@ pub struct Rejected {
 }
 
 impl Report {
-    pub(crate) fn add(&mut self, batch: &Batch, receipt: &Receipt) {
-        self.records += batch.positions.len();
-        self.duplicates += receipt.duplicates;
-        self.late += batch.late;
+    /// What was done and spent, for a partition that failed, too.
+    pub(crate) fn add_spent(&mut self, receipt: &Receipt) {
         self.entities += receipt.entities;
         self.rows += receipt.rows;
         self.conflicts += receipt.conflicts;
         self.redone += receipt.redone;
         self.read_units += receipt.read_units;
         self.write_units += receipt.write_units;
+    }
+
+    /// The records of a partition that was committed.
+    pub(crate) fn add_committed(&mut self, batch: &Batch, receipt: &Receipt) {
+        self.records += batch.positions.len();
+        self.duplicates += receipt.duplicates;
+        self.late += batch.late;
         self.newest_ms = self.newest_ms.max(batch.newest_ms());
         self.rejects.extend(batch.rejects.iter().map(|reject| Rejected {
             topic: batch.topic.clone(),
@@ -71,6 +80,7 @@ impl Report {
     pub(crate) fn emf(&self, namespace: &str, request_id: &str, started_ms: i64, ended_ms: i64) -> String {
         let count = |n: usize| n as f64;
         let mut metrics = vec![
+            ("EpochErrors", Unit::Count, count(self.epoch_errors)),
             ("Records", Unit::Count, count(self.records)),
             ("Rejects", Unit::Count, count(self.rejects.len())),
             ("Duplicates", Unit::Count, count(self.duplicates)),

@@ -1,11 +1,13 @@
 //! Steps 5 to 7: applying a plan that the cursor names, by whoever finds it.
 
+use std::sync::Arc;
+
 use futures_util::future::ready;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tidemark_model::{Key, Map, Transition};
 
 use crate::requests::Requests;
-use crate::{LaneId, LedgerError, Plan, Store, StoreError, Written};
+use crate::{LaneId, LedgerError, Plan, Store, StoreError, Written, off_thread};
 
 /// What became of a plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +33,7 @@ pub(crate) async fn apply<S: Store>(
     concurrency: usize,
     lane: &LaneId,
     seq: u64,
-    plan: &Plan,
+    plan: Arc<Plan>,
 ) -> Result<Applied, LedgerError> {
     // Collected first: a closure inside a stream would keep the future from being `Send`.
     let writes: Vec<_> = plan
@@ -44,14 +46,18 @@ pub(crate) async fn apply<S: Store>(
     if marks.iter().any(|mark| *mark > seq) {
         return Ok(Applied::Overtaken);
     }
-    let applied = || plan.transitions.iter().zip(&marks).filter(|(_, mark)| **mark == seq);
-    let deltas = plan.deltas(applied().map(|(transition, _)| transition));
+    let planned = marks.len();
+    let entities = marks.iter().filter(|mark| **mark == seq).count();
+    let sums = move || {
+        let applied = plan.transitions.iter().zip(marks).filter(|(_, mark)| *mark == seq);
+        plan.deltas(applied.map(|(transition, _)| transition))
+    };
+    let deltas = off_thread(sums).await.ok_or(LedgerError::Deadline)?;
     let adds: Vec<_> =
         deltas.iter().map(|(key, delta)| requests.send(move || store.add_row(lane, seq, key, delta))).collect();
     stream::iter(adds).buffer_unordered(concurrency).try_for_each(|_already| ready(Ok(()))).await?;
     requests.send(|| store.finish(lane, seq)).await?;
-    let entities = applied().count();
-    Ok(Applied::Done { entities, rows: deltas.len(), conflicts: marks.len() - entities })
+    Ok(Applied::Done { entities, rows: deltas.len(), conflicts: planned - entities })
 }
 
 /// Step 5 for one request's worth of transitions: the lane's mark on each entity afterwards. Equal
@@ -84,7 +90,7 @@ async fn write_entities<S: Store>(
                 Written::Refused { mark } => {
                     marks.insert(&transition.key, mark);
                 }
-                Written::Exists => unseen.push(transition.key.clone()),
+                Written::Unseen => unseen.push(transition.key.clone()),
                 Written::Unprocessed => again.push(transition),
             }
         }
@@ -122,6 +128,6 @@ pub(crate) fn partly_throttled(operation: &'static str) -> StoreError {
     StoreError::Throttled {
         operation,
         table: "state".to_owned(),
-        source: "some members of the batch were not processed".into(),
+        source: "some members of the batch were throttled or failed in the service".into(),
     }
 }

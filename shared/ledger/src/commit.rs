@@ -1,19 +1,22 @@
 //! Committing one lane's records: the steps of the protocol, in their order.
 
+use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tidemark_model::{Batch, Fold, Key, Known, Map, fold};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use crate::apply::{apply, partly_throttled};
 use crate::requests::{Requests, Retry};
-use crate::{Applied, Cursor, Lane, LaneId, LedgerError, Plan, PlanId, Store};
+use crate::{Applied, Cursor, Lane, LaneId, LedgerError, Plan, PlanId, Store, off_thread};
 
 /// Commits batches on a store.
 pub struct Ledger<S> {
     pub(crate) store: S,
     pub(crate) options: Options,
+    in_flight: Arc<Semaphore>,
     random: Mutex<fastrand::Rng>,
 }
 
@@ -22,7 +25,7 @@ pub struct Ledger<S> {
 pub struct Options {
     /// Raised by the operator when a topic was recreated: gives every lane a new id.
     pub epoch: u32,
-    /// Requests of one lane in flight at once.
+    /// Requests in flight at once, over all lanes.
     pub concurrency: usize,
     /// How failed requests are repeated.
     pub retry: Retry,
@@ -80,8 +83,10 @@ const MAX_ROUNDS: usize = 1_000;
 impl<S: Store> Ledger<S> {
     /// A ledger on a store.
     pub fn new(store: S, options: Options) -> Self {
-        let random = options.seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed);
-        Self { store, options, random: Mutex::new(random) }
+        // The standard library's hasher is seeded by the operating system.
+        let seed = options.seed.unwrap_or_else(|| RandomState::new().hash_one("plan ids and jitter"));
+        let in_flight = Arc::new(Semaphore::new(options.concurrency));
+        Self { store, options, in_flight, random: Mutex::new(fastrand::Rng::with_seed(seed)) }
     }
 
     /// The store.
@@ -89,22 +94,35 @@ impl<S: Store> Ledger<S> {
         &self.store
     }
 
-    /// Commits a batch. When this returns `Ok`, all of it is in the rows, once.
+    /// Commits a batch. When the result is `Ok`, all of it is in the rows, once; what was done and
+    /// spent is said in any case.
     ///
     /// # Errors
     /// If it could not be finished: the same records must come again, in any grouping.
-    pub async fn commit(&self, batch: &Arc<Batch>, call: Call) -> Result<Receipt, LedgerError> {
+    pub async fn commit(&self, batch: &Arc<Batch>, call: Call) -> (Receipt, Result<(), LedgerError>) {
         let lane = Lane::of(batch, self.options.epoch);
         let requests = self.requests(call);
         let mut receipt = Receipt { lane: lane.id.to_string(), ..Receipt::default() };
+        let outcome = self.rounds(batch, &lane, call, &requests, &mut receipt).await;
+        let spent = requests.spent();
+        receipt.requests = spent.requests;
+        receipt.retries = spent.retries;
+        receipt.read_units = spent.units.read;
+        receipt.write_units = spent.units.write;
+        (receipt, outcome)
+    }
+
+    async fn rounds(
+        &self,
+        batch: &Arc<Batch>,
+        lane: &Lane,
+        call: Call,
+        requests: &Requests,
+        receipt: &mut Receipt,
+    ) -> Result<(), LedgerError> {
         for round in 0..MAX_ROUNDS {
-            if self.round(batch, &lane, call, &requests, round, &mut receipt).await? {
-                let spent = requests.spent();
-                receipt.requests = spent.requests;
-                receipt.retries = spent.retries;
-                receipt.read_units = spent.units.read;
-                receipt.write_units = spent.units.write;
-                return Ok(receipt);
+            if self.round(batch, lane, call, requests, round, receipt).await? {
+                return Ok(());
             }
         }
         Err(LedgerError::Contended { rounds: MAX_ROUNDS })
@@ -123,17 +141,19 @@ impl<S: Store> Ledger<S> {
         let known = self.read_entities(batch, requests, round > 0).await?;
         let cursor = requests.send(|| self.store.read_cursor(&lane.id)).await?;
         if let Some(cursor) = &cursor {
-            check_cursor(cursor, lane, batch)?;
+            check_name(cursor, lane)?;
             if cursor.pending {
                 receipt.redone += 1;
                 self.redo(&lane.id, cursor, requests).await?;
                 return Ok(false);
             }
-        } else {
-            requests.send(|| self.store.register_lane(&lane.id, &lane.name)).await?;
+            check_epoch(cursor, lane, batch)?;
         }
         let through = cursor.as_ref().and_then(|cursor| cursor.through);
         let (duplicates, plans) = intend(Arc::clone(batch), known, through).await?;
+        if cursor.is_none() && !plans.is_empty() {
+            self.begin(lane, batch, requests, receipt).await?;
+        }
         if receipt.plans == 0 {
             receipt.duplicates = duplicates;
         }
@@ -148,7 +168,7 @@ impl<S: Store> Ledger<S> {
                 return Ok(false);
             }
             receipt.plans += 1;
-            match apply(&self.store, requests, self.options.concurrency, &lane.id, seq, plan).await? {
+            match apply(&self.store, requests, self.options.concurrency, &lane.id, seq, Arc::clone(plan)).await? {
                 Applied::Overtaken => return Ok(false),
                 Applied::Done { entities, rows, conflicts } => {
                     receipt.entities += entities;
@@ -196,8 +216,28 @@ impl<S: Store> Ledger<S> {
         let Some(body) = body else {
             return Err(LedgerError::PlanMissing { lane: lane.to_string(), plan: cursor.plan.to_string() });
         };
-        let plan = Plan::decode(&body)?;
-        apply(&self.store, requests, self.options.concurrency, lane, cursor.seq, &plan).await
+        let plan = off_thread(move || Plan::decode(&body)).await.ok_or(LedgerError::Deadline)??;
+        apply(&self.store, requests, self.options.concurrency, lane, cursor.seq, Arc::new(plan)).await
+    }
+
+    /// Before a lane's first plan: keeps its name, and finishes what the lane of the epoch before
+    /// may have left pending, because its records come on this lane now.
+    async fn begin(
+        &self,
+        lane: &Lane,
+        batch: &Batch,
+        requests: &Requests,
+        receipt: &mut Receipt,
+    ) -> Result<(), LedgerError> {
+        requests.send(|| self.store.register_lane(&lane.id, &lane.name)).await?;
+        let Some(epoch) = self.options.epoch.checked_sub(1) else { return Ok(()) };
+        let old = Lane::of(batch, epoch);
+        let cursor = requests.send(|| self.store.read_cursor(&old.id)).await?;
+        if let Some(cursor) = cursor.filter(|cursor| cursor.pending && cursor.name == old.name) {
+            receipt.redone += 1;
+            self.redo(&old.id, &cursor, requests).await?;
+        }
+        Ok(())
     }
 
     async fn read_entities(
@@ -240,7 +280,7 @@ impl<S: Store> Ledger<S> {
     }
 
     pub(crate) fn requests(&self, call: Call) -> Requests {
-        Requests::new(self.options.retry, call.deadline, self.random().fork())
+        Requests::new(self.options.retry, call.deadline, Arc::clone(&self.in_flight), self.random().fork())
     }
 
     fn random(&self) -> std::sync::MutexGuard<'_, fastrand::Rng> {
@@ -248,34 +288,39 @@ impl<S: Store> Ledger<S> {
     }
 }
 
-/// Step 3, off the async thread: what to do, as plans that each fit one item.
+/// Step 3, off the async thread: how many changes say nothing new, and the plans that do the rest.
 async fn intend(
     batch: Arc<Batch>,
     known: Map<Key, Known>,
     through: Option<i64>,
-) -> Result<(usize, Vec<(Plan, Vec<u8>)>), LedgerError> {
+) -> Result<(usize, Vec<(Arc<Plan>, Vec<u8>)>), LedgerError> {
     let work = move || {
         let Fold { transitions, duplicates } = fold(&batch.changes, &known);
-        Ok((duplicates, Plan::split(transitions, batch.points(through))?))
+        // Records that change nothing still move `through` and `through_ts`, by an empty plan: else
+        // one of them, coming again below a later `through`, would look like a recreated topic's.
+        if transitions.is_empty() && batch.last_offset() <= through {
+            return Ok((duplicates, Vec::new()));
+        }
+        let plans = Plan::split(transitions, batch.points(through))?;
+        Ok((duplicates, plans.into_iter().map(|(plan, body)| (Arc::new(plan), body)).collect()))
     };
-    match tokio::task::spawn_blocking(work).await {
-        Ok(intention) => intention,
-        Err(stopped) => match stopped.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            Err(_shutdown) => Err(LedgerError::Deadline),
-        },
-    }
+    off_thread(work).await.unwrap_or(Err(LedgerError::Deadline))
 }
 
-/// Fails closed where the lane's past contradicts the batch.
-fn check_cursor(cursor: &Cursor, lane: &Lane, batch: &Batch) -> Result<(), LedgerError> {
-    if cursor.name != lane.name {
-        return Err(LedgerError::LaneCollision { lane: lane.name.clone(), other: cursor.name.clone() });
+/// Fails closed where another lane has this lane's id.
+fn check_name(cursor: &Cursor, lane: &Lane) -> Result<(), LedgerError> {
+    if cursor.name == lane.name {
+        return Ok(());
     }
+    Err(LedgerError::LaneCollision { lane: lane.name.clone(), other: cursor.name.clone() })
+}
+
+/// Fails closed where offsets have started again.
+fn check_epoch(cursor: &Cursor, lane: &Lane, batch: &Batch) -> Result<(), LedgerError> {
     let Some(through_ts) = cursor.through_ts else { return Ok(()) };
     let covered = |offset: i64| cursor.through.is_some_and(|through| offset <= through);
-    let newer = batch.positions.iter().find(|p| covered(p.offset) && p.timestamp_ms.is_some_and(|ts| ts > through_ts));
-    match newer {
+    let newer = |ts: Option<i64>| ts.is_some_and(|ts| ts > through_ts);
+    match batch.positions.iter().find(|p| covered(p.offset) && newer(p.timestamp_ms)) {
         Some(position) => Err(LedgerError::TopicRecreated { lane: lane.name.clone(), offset: position.offset }),
         None => Ok(()),
     }

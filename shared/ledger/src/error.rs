@@ -74,7 +74,7 @@ pub enum LedgerError {
         #[source]
         source: StoreError,
     },
-    /// The invocation's time is up.
+    /// The invocation's time is up, or the process is shutting down.
     #[error("stopped before the deadline with work left; the batch will come again")]
     Deadline,
     /// Offsets start again with later timestamps.
@@ -105,10 +105,10 @@ pub enum LedgerError {
         plan: String,
     },
     /// A plan cannot be encoded or decoded.
-    #[error("plan cannot be encoded or decoded")]
+    #[error("plan cannot be read or written; it may be a newer release's: deploy that one again")]
     Plan(#[source] std::io::Error),
-    /// One transition alone exceeds an item.
-    #[error("one transition takes {bytes} bytes, more than an item holds")]
+    /// A plan exceeds an item, and cannot be split any further.
+    #[error("plan takes {bytes} bytes, more than an item holds")]
     PlanTooLarge {
         /// Its encoded size.
         bytes: usize,
@@ -119,10 +119,4 @@ pub enum LedgerError {
         /// How often it was started.
         rounds: usize,
     },
-}
-
-impl LedgerError {
-    pub(crate) fn plan(source: std::io::Error) -> Self {
-        Self::Plan(source)
-    }
 }

@@ -11,10 +11,10 @@ use crate::LedgerError;
 /// An item holds 400 KB (409,600 bytes, DynamoDB's limit) with its keys and other attributes.
 pub const MAX_PLAN_BYTES: usize = 400_000;
 
+/// A plan's JSON, before compression: bounds memory, and what [`Plan::decode`] must take.
+const MAX_PLAN_TEXT: usize = 16 << 20;
 /// Fast, and within a few percent of the best on plans.
 const ZSTD_LEVEL: i32 = 3;
-/// More than any plan decodes to: what is compressed better than this is not a plan.
-const MAX_PLAN_TEXT: usize = 64 << 20;
 
 /// The intention of one commit. Immutable once written.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,31 +27,25 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Splits a batch's work into plans that each fit one item, in the order in which they must
-    /// be committed: the points, which `through` guards, stand in the last.
+    /// Splits a batch's work into plans that each fit one item, with their persisted forms, in the
+    /// order in which they must be committed: the points, which `through` guards, stand in the
+    /// last. There is always at least one, be it empty.
     ///
     /// # Errors
     /// If one transition alone does not fit, which the limits at decoding rule out.
     pub(crate) fn split(transitions: Vec<Transition>, points: Rows) -> Result<Vec<(Self, Vec<u8>)>, LedgerError> {
-        let whole = Self { transitions, points: points.into_sorted() };
-        if whole.is_empty() {
-            return Ok(Vec::new());
-        }
         let mut plans = Vec::new();
-        let mut waiting = vec![whole];
+        let mut waiting = vec![Self { transitions, points: points.into_sorted() }];
         while let Some(mut plan) = waiting.pop() {
-            let body = plan.encode()?;
-            if body.len() <= MAX_PLAN_BYTES {
-                plans.push((plan, body));
-                continue;
+            match plan.encode() {
+                Ok(body) => plans.push((plan, body)),
+                Err(LedgerError::PlanTooLarge { .. }) if plan.transitions.len() > 1 => {
+                    let later = plan.transitions.split_off(plan.transitions.len() / 2);
+                    waiting.push(Self { transitions: later, points: plan.points });
+                    waiting.push(Self { transitions: plan.transitions, points: Vec::new() });
+                }
+                Err(error) => return Err(error),
             }
-            if plan.transitions.len() < 2 {
-                return Err(LedgerError::PlanTooLarge { bytes: body.len() });
-            }
-            let half = plan.transitions.len() / 2;
-            let later = plan.transitions.split_off(half);
-            waiting.push(Self { transitions: later, points: plan.points });
-            waiting.push(Self { transitions: plan.transitions, points: Vec::new() });
         }
         Ok(plans)
     }
@@ -68,10 +62,17 @@ impl Plan {
     /// The persisted form.
     ///
     /// # Errors
-    /// If the compressor fails.
+    /// If it exceeds an item, or the compressor fails.
     pub fn encode(&self) -> Result<Vec<u8>, LedgerError> {
-        let json = serde_json::to_vec(self).map_err(|e| LedgerError::plan(std::io::Error::from(e)))?;
-        zstd::bulk::compress(&json, ZSTD_LEVEL).map_err(LedgerError::plan)
+        let json = serde_json::to_vec(self).map_err(|e| LedgerError::Plan(e.into()))?;
+        if json.len() > MAX_PLAN_TEXT {
+            return Err(LedgerError::PlanTooLarge { bytes: json.len() });
+        }
+        let body = zstd::bulk::compress(&json, ZSTD_LEVEL).map_err(LedgerError::Plan)?;
+        if body.len() > MAX_PLAN_BYTES {
+            return Err(LedgerError::PlanTooLarge { bytes: body.len() });
+        }
+        Ok(body)
     }
 
     /// Reads the persisted form.
@@ -79,11 +80,7 @@ impl Plan {
     /// # Errors
     /// If the bytes are not a plan.
     pub fn decode(body: &[u8]) -> Result<Self, LedgerError> {
-        let json = zstd::bulk::decompress(body, MAX_PLAN_TEXT).map_err(LedgerError::plan)?;
-        serde_json::from_slice(&json).map_err(|e| LedgerError::plan(std::io::Error::from(e)))
-    }
-
-    fn is_empty(&self) -> bool {
-        self.transitions.is_empty() && self.points.is_empty()
+        let json = zstd::bulk::decompress(body, MAX_PLAN_TEXT).map_err(LedgerError::Plan)?;
+        serde_json::from_slice(&json).map_err(|e| LedgerError::Plan(e.into()))
     }
 }

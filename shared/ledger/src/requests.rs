@@ -1,10 +1,11 @@
 //! Requests, retried within the deadline and counted.
 
 use std::future::Future;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::{Answer, LedgerError, StoreError, Units};
@@ -18,7 +19,7 @@ pub struct Retry {
     pub initial: Duration,
     /// What each further wait is multiplied by.
     pub factor: f32,
-    /// The longest wait.
+    /// The longest wait, jitter included.
     pub cap: Duration,
 }
 
@@ -33,6 +34,8 @@ impl Default for Retry {
 pub(crate) struct Requests {
     retry: Retry,
     deadline: Option<Instant>,
+    /// One permit for each request in flight, shared by all lanes.
+    in_flight: Arc<Semaphore>,
     jitter: Mutex<fastrand::Rng>,
     spent: Mutex<Spent>,
 }
@@ -46,8 +49,13 @@ pub(crate) struct Spent {
 }
 
 impl Requests {
-    pub(crate) fn new(retry: Retry, deadline: Option<Instant>, jitter: fastrand::Rng) -> Self {
-        Self { retry, deadline, jitter: Mutex::new(jitter), spent: Mutex::default() }
+    pub(crate) fn new(
+        retry: Retry,
+        deadline: Option<Instant>,
+        in_flight: Arc<Semaphore>,
+        jitter: fastrand::Rng,
+    ) -> Self {
+        Self { retry, deadline, in_flight, jitter: Mutex::new(jitter), spent: Mutex::default() }
     }
 
     pub(crate) fn spent(&self) -> Spent {
@@ -73,6 +81,8 @@ impl Requests {
         &self,
         request: impl Future<Output = Answer<T>>,
     ) -> Result<Result<T, StoreError>, LedgerError> {
+        // The semaphore is never closed, so that this cannot fail.
+        let _permit = self.in_flight.acquire().await.ok();
         self.note(|spent| spent.requests += 1);
         let answer = match self.deadline {
             Some(deadline) if Instant::now() >= deadline => return Err(LedgerError::Deadline),
@@ -116,7 +126,8 @@ impl Waits<'_> {
     /// up, or the wait would pass the deadline.
     pub(crate) async fn before_next(&mut self, error: StoreError) -> Result<(), LedgerError> {
         self.attempts += 1;
-        let wait = self.backoff.next().filter(|_| error.is_retryable());
+        // The jitter comes on top of the cap.
+        let wait = self.backoff.next().filter(|_| error.is_retryable()).map(|wait| wait.min(self.requests.retry.cap));
         let Some(wait) = wait else {
             return Err(LedgerError::Store { attempts: self.attempts, source: error });
         };

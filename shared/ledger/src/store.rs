@@ -1,6 +1,7 @@
 //! The store as the protocol needs it: each method is one request of one step.
 
 use std::future::Future;
+use std::iter::Sum;
 use std::ops::AddAssign;
 
 use tidemark_model::{Key, Known, Measures, Transition};
@@ -20,6 +21,15 @@ impl AddAssign for Units {
     fn add_assign(&mut self, other: Self) {
         self.read += other.read;
         self.write += other.write;
+    }
+}
+
+impl Sum for Units {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), |mut sum, units| {
+            sum += units;
+            sum
+        })
     }
 }
 
@@ -54,8 +64,8 @@ pub enum Written {
         /// The seq of the lane's last plan that changed the entity.
         mark: u64,
     },
-    /// The item exists although it should not; the refusal does not say which marks it has.
-    Exists,
+    /// The condition did not hold, and the refusal does not show the item.
+    Unseen,
     /// Not tried: throttled within its batch.
     Unprocessed,
 }
@@ -104,7 +114,7 @@ pub trait Store: Send + Sync {
         transitions: &[&Transition],
     ) -> impl Future<Output = Answer<Vec<Written>>> + Send;
 
-    /// Step 5, after [`Written::Exists`]: reads the lane's marks on entities, strongly consistent;
+    /// Step 5, after [`Written::Unseen`]: reads the lane's marks on entities, strongly consistent;
     /// 0 for none.
     fn read_marks(&self, lane: &LaneId, keys: &[Key]) -> impl Future<Output = Answer<Page<(Key, u64), Key>>> + Send;
 

@@ -1,6 +1,7 @@
 //! The sweeper: finishes plans whose batch never came again.
 
-use crate::{Applied, Call, Ledger, LedgerError, Store};
+use crate::requests::Requests;
+use crate::{Applied, Call, LaneId, Ledger, LedgerError, Store};
 
 /// What a sweep found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -16,27 +17,36 @@ impl<S: Store> Ledger<S> {
     /// invocation can still be at work on it.
     ///
     /// # Errors
-    /// If a request failed for good; sweeping again goes on.
+    /// The first failure, after all lanes have been looked at.
     pub async fn sweep(&self, pending_before_ms: i64, call: Call) -> Result<Swept, LedgerError> {
         let requests = self.requests(call);
         let mut swept = Swept::default();
-        let mut after = None;
+        let (mut after, mut failure) = (None, None);
         loop {
             let lanes = requests.send(|| self.store.lanes(after.as_ref())).await?;
             for lane in &lanes {
                 swept.lanes += 1;
-                let cursor = requests.send(|| self.store.read_cursor(lane)).await?;
-                let stuck = cursor.filter(|cursor| cursor.pending && cursor.since_ms < pending_before_ms);
-                let Some(cursor) = stuck else { continue };
-                tracing::info!(lane = %lane, seq = cursor.seq, since_ms = cursor.since_ms, "finishing a pending plan");
-                if let Applied::Done { .. } = self.redo(lane, &cursor, &requests).await? {
-                    swept.finished += 1;
+                match self.sweep_lane(lane, pending_before_ms, &requests).await {
+                    Ok(finished) => swept.finished += usize::from(finished),
+                    Err(error) => {
+                        tracing::error!(lane = %lane, error = %error, "lane could not be swept");
+                        failure.get_or_insert(error);
+                    }
                 }
             }
             after = lanes.last().cloned();
             if after.is_none() {
-                return Ok(swept);
+                return failure.map_or(Ok(swept), Err);
             }
         }
+    }
+
+    async fn sweep_lane(&self, lane: &LaneId, before_ms: i64, requests: &Requests) -> Result<bool, LedgerError> {
+        let cursor = requests.send(|| self.store.read_cursor(lane)).await?;
+        let Some(cursor) = cursor.filter(|cursor| cursor.pending && cursor.since_ms < before_ms) else {
+            return Ok(false);
+        };
+        tracing::info!(lane = %lane, seq = cursor.seq, since_ms = cursor.since_ms, "finishing a pending plan");
+        Ok(matches!(self.redo(lane, &cursor, requests).await?, Applied::Done { .. }))
     }
 }

@@ -48,8 +48,8 @@ impl Decimal {
         self.0 == 0
     }
 
-    /// The sum. Inputs are bounded at decoding (see [`crate::product`]), so that more than 10^4
-    /// times the records of a year at a million a second fit before this would saturate.
+    /// The sum. Inputs are bounded at decoding (see [`crate::product`]) so that 10^11 of the largest
+    /// fit before this would saturate.
     #[must_use]
     pub const fn plus(self, other: Self) -> Self {
         Self(self.0.saturating_add(other.0))
@@ -64,13 +64,7 @@ impl Decimal {
     /// for further sums. `None` for a count of zero.
     pub fn mean(self, count: Self) -> Option<Self> {
         let n = i128::from(count.to_whole().filter(|n| *n > 0)?);
-        let (quotient, rest) = (self.0.div_euclid(n), self.0.rem_euclid(n));
-        let up = match (rest * 2).cmp(&n) {
-            Ordering::Less => 0,
-            Ordering::Greater => 1,
-            Ordering::Equal => quotient & 1,
-        };
-        Some(Self(quotient + up))
+        Some(Self(divided_half_to_even(self.0, n)))
     }
 
     /// The whole number, or `None` if there is a fraction or it exceeds an `i64`.
@@ -78,9 +72,11 @@ impl Decimal {
         (self.0 % ONE == 0).then_some(self.0 / ONE).and_then(|n| i64::try_from(n).ok())
     }
 
-    /// The nearest float: for charts and load figures, never for sums.
-    pub fn to_f64_lossy(self) -> f64 {
-        self.0 as f64 / ONE as f64
+    /// Rounded half to even to a number of digits after the point: for display.
+    #[must_use]
+    pub fn rounded(self, digits: u32) -> Self {
+        let unit = 10_i128.pow(FRACTION_DIGITS.saturating_sub(digits));
+        Self(divided_half_to_even(self.0, unit).saturating_mul(unit))
     }
 }
 
@@ -134,6 +130,17 @@ impl FromStr for Decimal {
     }
 }
 
+/// The quotient by a positive number.
+fn divided_half_to_even(n: i128, by: i128) -> i128 {
+    let (quotient, rest) = (n.div_euclid(by), n.rem_euclid(by));
+    let up = match (rest * 2).cmp(&by) {
+        Ordering::Less => 0,
+        Ordering::Greater => 1,
+        Ordering::Equal => quotient & 1,
+    };
+    quotient + up
+}
+
 /// 38 digits: what a DynamoDB number holds.
 const LIMIT: i128 = 10_i128.pow(38);
 
@@ -142,8 +149,9 @@ fn parse_exponent(text: &str) -> Result<i64, DecimalError> {
     if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
         return Err(DecimalError::NotANumber);
     }
-    // An exponent beyond five digits has the same effect as one of five.
-    let magnitude = digits.parse::<i64>().unwrap_or(99_999).min(99_999);
+    // No text is so long that a larger exponent could be made up for by its digits.
+    const LARGEST: i64 = 1_000_000_000_000;
+    let magnitude = digits.parse::<i64>().unwrap_or(LARGEST).min(LARGEST);
     Ok(if text.starts_with('-') { -magnitude } else { magnitude })
 }
 
@@ -204,6 +212,8 @@ mod tests {
             ("13E-1", "1.3"),
             ("-0.000000000001", "-0.000000000001"),
             ("100000000000000000000000000000000000000000000000000e-50", "1"),
+            (&format!("1{}e-100000", "0".repeat(100_000)), "1"),
+            (&format!("0.{}5e100011", "0".repeat(100_010)), "5"),
             ("0e99999999999999999999", "0"),
             ("99999999999999999999999999.999999999999", "99999999999999999999999999.999999999999"),
         ] {
@@ -244,6 +254,9 @@ mod tests {
         assert_eq!(mean("0.000000000001", 2).as_deref(), Some("0"));
         assert_eq!(mean("0.000000000003", 2).as_deref(), Some("0.000000000002"));
         assert_eq!(mean("1", 0), None);
+        for (n, expect) in [("2.665", "2.66"), ("2.675", "2.68"), ("-2.667", "-2.67"), ("7", "7")] {
+            assert_eq!(decimal(n).rounded(2).to_string(), expect);
+        }
     }
 
     proptest! {

@@ -9,6 +9,8 @@ use crate::{Change, Rows};
 
 /// Records that one thread decodes in a row: enough to outweigh handing them over.
 const CHUNK: usize = 256;
+/// Characters of a reason at most.
+const REASON_CHARS: usize = 200;
 
 /// One partition's share of an invocation, decoded: everything the ledger commits as one lane.
 #[derive(Clone, Debug)]
@@ -57,7 +59,7 @@ pub fn decode(payload: &[u8], settings: &Settings) -> Result<Vec<Batch>, Invocat
     let invocation = Invocation::parse(payload)?;
     let source = invocation.source();
     let partitions = invocation.partitions();
-    Ok(partitions.into_iter().map(|p| decode_partition(&source, &p, settings)).collect())
+    Ok(partitions.into_par_iter().map(|p| decode_partition(&source, &p, settings)).collect())
 }
 
 impl Batch {
@@ -119,11 +121,21 @@ fn decode_chunk(stream: Option<&Stream>, records: &[RawRecord<'_>], settings: &S
             Ok(Accepted::Change(change)) => decoded.changes.push(change),
             Ok(Accepted::Late) => decoded.late += 1,
             Err(reason) => {
+                let reason = shortened(reason);
                 decoded.rejects.push(Reject { offset: record.offset, reason, record: record.to_json() });
             }
         }
     }
     decoded
+}
+
+/// A parser may quote the whole record in its message; a reason is for people, logs and answers.
+fn shortened(mut reason: String) -> String {
+    if let Some((at, _)) = reason.char_indices().nth(REASON_CHARS) {
+        reason.truncate(at);
+        reason.push('…');
+    }
+    reason
 }
 
 fn decode_record(

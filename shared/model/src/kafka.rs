@@ -19,7 +19,8 @@ pub struct Invocation<'a> {
     event_source_arn: Option<Raw<'a>>,
     #[serde(borrow, default)]
     bootstrap_servers: Option<Raw<'a>>,
-    #[serde(borrow, default)]
+    // Without a default of its own the field must be there, though it may be null.
+    #[serde(borrow, deserialize_with = "Option::deserialize")]
     records: Option<Lists<'a>>,
 }
 
@@ -107,7 +108,7 @@ impl<'a> Invocation<'a> {
 impl RawRecord<'_> {
     /// The Kafka timestamp in ms since 1970; `None` where it is missing, odd or -1.
     pub fn timestamp_ms(&self) -> Option<i64> {
-        let text = self.timestamp?.json();
+        let text = self.timestamp.as_ref()?.json();
         let ms = text.parse().ok().or_else(|| text.parse::<Decimal>().ok()?.to_whole())?;
         (ms >= 0).then_some(ms)
     }
@@ -118,7 +119,7 @@ impl RawRecord<'_> {
     /// # Errors
     /// The reason why there are none.
     pub fn append_value(&self, bytes: &mut Vec<u8>) -> Result<(), &'static str> {
-        let value = self.value.ok_or("value is missing or null")?;
+        let value = self.value.as_ref().ok_or("value is missing or null")?;
         let base64 = value.quoted().ok_or("value is not a base64 string")?;
         if base64_simd::STANDARD.decode_append(base64, bytes).is_ok() {
             return Ok(());
@@ -135,11 +136,11 @@ impl RawRecord<'_> {
         json.push_str(&serde_json::Value::from(self.topic.as_ref()).to_string());
         json.push_str(&format!(",\"partition\":{},\"offset\":{}", self.partition, self.offset));
         for (name, value) in [
-            ("timestamp", self.timestamp),
-            ("timestampType", self.timestamp_type),
-            ("key", self.key),
-            ("value", self.value),
-            ("headers", self.headers),
+            ("timestamp", &self.timestamp),
+            ("timestampType", &self.timestamp_type),
+            ("key", &self.key),
+            ("value", &self.value),
+            ("headers", &self.headers),
         ] {
             if let Some(value) = value {
                 // A line is one record: no break of the original's formatting may end it early.

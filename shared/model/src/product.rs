@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::kafka::RawRecord;
-use crate::raw::Raw;
+use crate::raw::{Object, Raw};
 use crate::stream::{Accepted, Settings, Stream};
 use crate::{Change, Decimal, Key, State, Version};
 
@@ -18,13 +18,17 @@ use crate::{Change, Decimal, Key, State, Version};
 pub const STREAM: Stream =
     Stream { name: "products", topics: &["product.created", "product.updated", "product.deleted"], decode, route };
 
-/// Prices are below this, quantities at most that, so that no sum can overflow (see [`Decimal`]).
+/// Prices are below this, quantities at most that, and the product of both below the last: 10^11
+/// products of the largest value add up before a sum needs more digits than there are (see
+/// [`Decimal`]).
 const PRICE_LIMIT: Decimal = Decimal::whole(1_000_000_000_000);
 const QUANTITY_LIMIT: i64 = 1_000_000_000;
+const VALUE_LIMIT: Decimal = Decimal::whole(1_000_000_000_000_000);
 /// DynamoDB allows 2048 bytes of partition key; escaping takes up to three for one.
 const ID_LIMIT: usize = 512;
 /// Keeps a state well under one item's 400 KB, and most under one write unit.
 const NAME_LIMIT: usize = 4096;
+const DAY_MS: i64 = 86_400_000;
 /// 9999-12-31, the last day that ISO 8601 writes with four digits.
 const TIMESTAMP_LIMIT: i64 = 253_402_300_799_999;
 
@@ -102,7 +106,7 @@ struct Event<'a> {
     #[serde(borrow)]
     timestamp: Raw<'a>,
     #[serde(borrow)]
-    data: Data<'a>,
+    data: Object<Data<'a>>,
 }
 
 #[derive(Deserialize)]
@@ -122,7 +126,7 @@ struct Data<'a> {
 }
 
 fn decode(_: &RawRecord<'_>, value: &[u8], settings: &Settings) -> Result<Accepted, String> {
-    let event: Event<'_> = crate::stream::parse(value)?;
+    let Object(event) = crate::stream::parse::<Object<Event<'_>>>(value)?;
     let deleted = event.event_type == "ProductDeleted";
     let rank = match event.event_type.as_str() {
         "ProductCreated" => 0,
@@ -130,12 +134,12 @@ fn decode(_: &RawRecord<'_>, value: &[u8], settings: &Settings) -> Result<Accept
         "ProductDeleted" => 2,
         other => return Err(format!("eventType `{other:.64}` is not a product event")),
     };
-    let timestamp = whole("timestamp", event.timestamp)?;
+    let timestamp = whole("timestamp", &event.timestamp)?;
     if !(0..=TIMESTAMP_LIMIT).contains(&timestamp) {
         return Err(format!("timestamp {timestamp} is not between 1970 and 9999, in ms"));
     }
-    let data = event.data;
-    let id = whole("productId", data.product_id)?;
+    let Object(data) = event.data;
+    let id = whole("productId", &data.product_id)?;
     within("sellerId", &data.seller_id, ID_LIMIT)?;
     if let Some(name) = &data.name {
         within("name", name, NAME_LIMIT)?;
@@ -144,14 +148,18 @@ fn decode(_: &RawRecord<'_>, value: &[u8], settings: &Settings) -> Result<Accept
         return Ok(Accepted::Late);
     }
     let (name, status) = if deleted {
-        let expires = settings.tombstone_retention_ms.map(|ms| timestamp.saturating_add(ms));
+        // A day longer than records count: an invocation may take its time.
+        let expires = settings.tombstone_retention_ms.map(|ms| timestamp.saturating_add(ms).saturating_add(DAY_MS));
         (data.name.unwrap_or_default(), Status::Deleted { expires })
     } else {
         let name = data.name.ok_or("name is missing")?;
-        let price = price(data.price.ok_or("price is missing")?)?;
-        let quantity = whole("quantity", data.quantity.ok_or("quantity is missing")?)?;
+        let price = price(&data.price.ok_or("price is missing")?)?;
+        let quantity = whole("quantity", &data.quantity.ok_or("quantity is missing")?)?;
         if !(0..=QUANTITY_LIMIT).contains(&quantity) {
             return Err(format!("quantity {quantity} is not between 0 and {QUANTITY_LIMIT}"));
+        }
+        if price.times(quantity).is_none_or(|value| value >= VALUE_LIMIT) {
+            return Err(format!("price {price} times quantity {quantity} is not below {VALUE_LIMIT}"));
         }
         let category = data.category.ok_or("category is missing")?;
         within("category", &category, ID_LIMIT)?;
@@ -171,13 +179,13 @@ fn within(field: &str, text: &str, limit: usize) -> Result<(), String> {
     Ok(())
 }
 
-fn whole(field: &str, value: Raw<'_>) -> Result<i64, String> {
+fn whole(field: &str, value: &Raw<'_>) -> Result<i64, String> {
     let text = value.json();
     let n = text.parse().ok().or_else(|| text.parse::<Decimal>().ok()?.to_whole());
     n.ok_or_else(|| format!("{field} {text:.64} is not a whole number of 64 bits"))
 }
 
-fn price(value: Raw<'_>) -> Result<Decimal, String> {
+fn price(value: &Raw<'_>) -> Result<Decimal, String> {
     let text = value.json();
     let price: Decimal = text.parse().map_err(|e| format!("price {text:.64} {e}"))?;
     if price < Decimal::ZERO || price >= PRICE_LIMIT {

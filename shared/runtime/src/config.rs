@@ -21,6 +21,8 @@ pub struct Config {
     pub settings: Settings,
     /// `METRICS_NAMESPACE`: the CloudWatch namespace.
     pub metrics_namespace: String,
+    /// `LOG_LEVEL`: from which level on logs are written.
+    pub log_level: String,
     /// `SOURCE_EPOCH`, `CONCURRENCY`, `PLAN_RETENTION_DAYS` and `RETRY_*`.
     pub ledger: Options,
 }
@@ -75,10 +77,11 @@ impl Config {
                 )?,
                 tombstone_retention_ms: (tombstone_days > 0).then_some(tombstone_days * DAY_MS),
             },
+            log_level: variable("LOG_LEVEL").unwrap_or_else(|| "info".to_owned()),
             metrics_namespace: variable("METRICS_NAMESPACE").unwrap_or_else(|| "Tidemark".to_owned()),
             ledger: Options {
                 epoch: source.within("SOURCE_EPOCH", 0, 0, u32::MAX, "a whole number from 0")?,
-                concurrency: source.within("CONCURRENCY", 32, 1, 1_000, "a number of requests from 1 to 1000")?,
+                concurrency: source.within("CONCURRENCY", 32, 1, 500, "a number of requests from 1 to 500")?,
                 plan_retention_s: 86_400
                     * source.within("PLAN_RETENTION_DAYS", 14, 1, 3_650, "a number of days from 1 to 3650")?,
                 retry: Retry {

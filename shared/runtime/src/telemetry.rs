@@ -7,13 +7,12 @@ use serde_json::{Map, Value, json};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Starts logging, once. `AWS_LAMBDA_LOG_LEVEL` or `RUST_LOG` say from which level on.
-pub fn start_logging<W>(writer: W, default_level: &str)
+/// Starts logging, once, from a level on; `RUST_LOG` overrides it.
+pub fn start_logging<W>(writer: W, level: &str)
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    let levels = std::env::var("AWS_LAMBDA_LOG_LEVEL").or_else(|_| std::env::var("RUST_LOG"));
-    let filter = EnvFilter::new(levels.unwrap_or_else(|_| default_level.to_owned()));
+    let filter = EnvFilter::new(std::env::var("RUST_LOG").unwrap_or_else(|_| level.to_owned()));
     let _already_started =
         tracing_subscriber::fmt().json().flatten_event(true).with_env_filter(filter).with_writer(writer).try_init();
 }

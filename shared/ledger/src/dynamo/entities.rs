@@ -89,20 +89,18 @@ impl DynamoStore {
             .send()
             .await
             .map_err(|e| store_error(OPERATION, table, e))?;
-        let mut units = write_units(answer.consumed_capacity());
         let mut written = Vec::with_capacity(transitions.len());
         for response in answer.responses() {
             written.push(match response.error() {
                 None => Written::Applied,
-                Some(error) => {
-                    let refusal = refusal(table, lane, error)?;
-                    if refusal != Written::Unprocessed {
-                        units += REFUSED;
-                    }
-                    refusal
-                }
+                Some(error) => refusal(table, lane, error)?,
             });
         }
+        let units = match answer.consumed_capacity() {
+            // The total has the refused ones in it, but is left out when all were refused.
+            [] => written.iter().filter(|written| **written != Written::Unprocessed).map(|_| REFUSED).sum(),
+            consumed => write_units(consumed),
+        };
         // An answer for each statement is part of the contract; what misses one is asked again.
         written.resize(transitions.len(), Written::Unprocessed);
         Ok(Metered { value: written, units })
@@ -112,10 +110,11 @@ impl DynamoStore {
 fn refusal(table: &str, lane: &LaneId, error: &BatchStatementError) -> Result<Written, StoreError> {
     let code = error.code().map_or("", |code| code.as_str());
     match (code, error.item()) {
-        ("ConditionalCheckFailed" | "DuplicateItem", Some(item)) => Ok(Written::Refused { mark: mark(item, lane) }),
-        // An update of an item that has expired since it was read.
-        ("ConditionalCheckFailed", None) => Ok(Written::Refused { mark: 0 }),
-        ("DuplicateItem", None) => Ok(Written::Exists),
+        ("ConditionalCheckFailed" | "DuplicateItem", Some(item)) if item.contains_key("PK") => {
+            Ok(Written::Refused { mark: mark(item, lane) })
+        }
+        // An insert's refusal need not show the item, and an item may have expired since it was read.
+        ("ConditionalCheckFailed" | "DuplicateItem", _) => Ok(Written::Unseen),
         _ => match member_error("BatchExecuteStatement", table, code, error.message().unwrap_or_default()) {
             error if error.is_retryable() => Ok(Written::Unprocessed),
             error => Err(error),

@@ -2,6 +2,8 @@
 
 use aws_sdk_dynamodb::error::{BuildError, DisplayErrorContext, ProvideErrorMetadata, SdkError};
 
+use aws_sdk_dynamodb::config::http::HttpResponse;
+
 use crate::StoreError;
 use crate::error::BoxError;
 
@@ -30,13 +32,14 @@ pub(super) fn is_condition_failed<E: ProvideErrorMetadata, R>(error: &SdkError<E
 }
 
 /// What a failed request means for the ledger.
-pub(super) fn store_error<E, R>(operation: &'static str, table: &str, error: SdkError<E, R>) -> StoreError
+pub(super) fn store_error<E>(operation: &'static str, table: &str, error: SdkError<E, HttpResponse>) -> StoreError
 where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
-    R: std::fmt::Debug + Send + Sync + 'static,
 {
     let code = error.as_service_error().and_then(ProvideErrorMetadata::code).map(ToOwned::to_owned);
-    let reached = matches!(error, SdkError::ServiceError(_) | SdkError::ConstructionFailure(_));
+    // A failing service or a proxy before it may answer without a code that could be read.
+    let failing = error.raw_response().is_some_and(|answer| answer.status().is_server_error());
+    let reached = matches!(error, SdkError::ServiceError(_) | SdkError::ConstructionFailure(_)) && !failing;
     let source = DisplayErrorContext(error).to_string().into();
     coded(operation, table, code.as_deref(), reached, source)
 }
@@ -56,7 +59,7 @@ fn coded(operation: &'static str, table: &str, code: Option<&str>, reached: bool
     match code {
         Some(code) if THROTTLED.contains(&code) => StoreError::Throttled { operation, table, source },
         Some(code) if UNANSWERED.contains(&code) => StoreError::Unanswered { operation, table, source },
-        None if !reached => StoreError::Unanswered { operation, table, source },
+        _ if !reached => StoreError::Unanswered { operation, table, source },
         _ => StoreError::Refused { operation, table, source },
     }
 }
