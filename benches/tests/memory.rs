@@ -5,8 +5,8 @@
 
 use peak_alloc::PeakAlloc;
 use tidemark_benches::{invocation, values};
-use tidemark_model::fold::{add_effect, fold};
-use tidemark_model::{Map, Rows, Settings, decode};
+use tidemark_model::fold::{effects, fold};
+use tidemark_model::{Map, Settings, decode};
 
 #[global_allocator]
 static HEAP: PeakAlloc = PeakAlloc;
@@ -17,10 +17,7 @@ fn a_full_invocation_takes_at_most_four_times_its_payload() {
     let before = HEAP.current_usage();
     HEAP.reset_peak_usage();
     let batches = decode(&payload, &Settings::default()).unwrap();
-    let mut rows = Rows::default();
-    for transition in &fold(&batches.first().unwrap().changes, &Map::default()).transitions {
-        add_effect(transition, &mut rows);
-    }
+    let rows = effects(&fold(&batches.first().unwrap().changes, &Map::default()).transitions).into_sorted();
     let taken = HEAP.peak_usage() - before + payload.len();
     println!("{:.2} times the payload", taken as f64 / payload.len() as f64);
     assert!(!rows.is_empty() && taken <= 4 * payload.len(), "{taken} bytes for a payload of {}", payload.len());

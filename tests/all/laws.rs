@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde_json::Value;
 use tidemark_local::feed::{Log, Record, logs_of, payload};
 use tidemark_local::play::play;
-use tidemark_model::fold::{Fold, add_effect, fold};
+use tidemark_model::fold::{Fold, effects, fold};
 use tidemark_model::stream::STREAMS;
 use tidemark_model::views::Tables;
 use tidemark_model::{Change, Known, Map, Rows, Settings, decode};
@@ -40,8 +40,8 @@ struct Folded {
 impl Folded {
     fn apply(&mut self, changes: &[Change]) -> usize {
         let Fold { transitions, .. } = fold(changes, &self.known);
+        self.rows.merge(effects(&transitions));
         for transition in &transitions {
-            add_effect(transition, &mut self.rows);
             let known =
                 Known { counter: transition.counter + 1, version: transition.version, state: transition.after.clone() };
             self.known.insert(transition.key.clone(), known);

@@ -4,7 +4,6 @@
 
 mod bad_input;
 mod cargo_lambda;
-mod command_line;
 mod golden;
 mod laws;
 mod protocol;

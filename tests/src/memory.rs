@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use tidemark_archive::{ArchiveError, ObjectStore};
 use tidemark_ledger::{Answer, Cursor, LaneId, Metered, Page, PlanId, Store, Units, Written};
-use tidemark_model::views::{self, Tables, VIEWS};
+use tidemark_model::fold::sum;
+use tidemark_model::views::{self, Tables};
 use tidemark_model::{Key, Known, Measures, Rows, State, Transition};
 
 #[derive(Clone, Default)]
@@ -47,13 +48,7 @@ impl MemoryStore {
 
     /// I1: the rows of entities that the entities' states add up to.
     pub fn recomputed(&self) -> Rows {
-        let mut rows = Rows::default();
-        for entity in self.items().entities.values() {
-            for view in VIEWS {
-                (view.rows)(&entity.known.state, &mut tidemark_model::rows::Contribution::coming(&mut rows));
-            }
-        }
-        rows
+        sum(self.items().entities.values().map(|entity| &entity.known.state))
     }
 }
 

@@ -13,19 +13,15 @@ use std::time::Duration;
 use cpu_time::ProcessTime;
 use criterion::Criterion;
 use serde::Deserialize;
-use tidemark_benches::{Cpu, RECORDS, invocation, median_ns, records, values};
-use tidemark_model::fold::{add_effect, fold};
-use tidemark_model::{Batch, Key, Known, Map, Measures, Rows, Settings, decode};
+use tidemark_benches::{Cpu, RECORDS, invocation, records, values};
+use tidemark_model::fold::{effects, fold};
+use tidemark_model::{Batch, Key, Known, Map, Measures, Settings, decode};
 
 /// The whole of what the function computes for a batch: bytes to transitions and row deltas.
 fn tidemark(payload: &[u8], known: &Map<Key, Known>) -> (usize, Vec<(Key, Measures)>) {
     let batches = decode(payload, &Settings::default()).unwrap();
     let transitions = fold(&batches.first().unwrap().changes, known).transitions;
-    let mut rows = Rows::default();
-    for transition in &transitions {
-        add_effect(transition, &mut rows);
-    }
-    (transitions.len(), rows.into_sorted())
+    (transitions.len(), effects(&transitions).into_sorted())
 }
 
 /// Both versions must agree on every row, or comparing them means nothing.
@@ -83,6 +79,20 @@ fn known() -> Map<Key, Known> {
     transitions.into_iter().map(known).collect()
 }
 
+fn cpu_ms<T>(work: impl FnOnce() -> T) -> f64 {
+    let started = ProcessTime::now();
+    black_box(work());
+    started.elapsed().as_secs_f64() * 1e3
+}
+
+fn median(mut all: Vec<f64>) -> f64 {
+    all.sort_by(f64::total_cmp);
+    all.get(all.len() / 2).copied().unwrap_or_default()
+}
+
+/// Turns of each version for the ratios.
+const TURNS: usize = 60;
+
 fn main() {
     let threads = std::env::var("RAYON_NUM_THREADS").ok().and_then(|n| n.parse().ok()).unwrap_or(1);
     rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().unwrap();
@@ -107,10 +117,20 @@ fn main() {
     group.finish();
     criterion.final_summary();
 
-    let medians = ["floor", "tidemark", "plain"].map(|name| (name, median_ns("decode", name)));
-    let ours = median_ns("decode", "tidemark");
-    println!("\n| version | CPU ms per invocation | events per CPU second | times tidemark |\n|---|---|---|---|");
-    for (name, ns) in medians {
-        println!("| {name} | {:.1} | {:.0} | {:.2} |", ns / 1e6, RECORDS as f64 / ns * 1e9, ours / ns);
+    // Machines drift between groups: for the ratios the versions take turns.
+    let mut turns: [Vec<f64>; 3] = Default::default();
+    for _ in 0..TURNS {
+        let [a, b, c] = &mut turns;
+        a.push(cpu_ms(|| floor(black_box(&base64))));
+        b.push(cpu_ms(|| tidemark(black_box(&payload), &known)));
+        c.push(cpu_ms(|| plain::plain(black_box(&payload), &plainly_known)));
+    }
+    let [floor, ours, plain] = turns;
+    println!(
+        "\n| version | CPU ms per invocation | events per CPU second | CPU beside tidemark's |\n|---|---|---|---|"
+    );
+    for (name, turns) in [("floor", &floor), ("tidemark", &ours), ("plain", &plain)] {
+        let (ms, ratio) = (median(turns.clone()), median(turns.iter().zip(&ours).map(|(a, b)| a / b).collect()));
+        println!("| {name} | {ms:.1} | {:.0} | {ratio:.2} |", RECORDS as f64 / ms * 1e3);
     }
 }

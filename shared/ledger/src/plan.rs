@@ -3,7 +3,7 @@
 //! Persisted as JSON under zstd, so that a later release reads an earlier one's pending plan.
 
 use serde::{Deserialize, Serialize};
-use tidemark_model::fold::add_effect;
+use tidemark_model::fold::effects;
 use tidemark_model::{Key, Measures, Rows, Transition};
 
 use crate::LedgerError;
@@ -53,9 +53,7 @@ impl Plan {
     /// The deltas to the rows when only some of the transitions apply.
     pub(crate) fn deltas<'a>(&self, applied: impl Iterator<Item = &'a Transition>) -> Vec<(Key, Measures)> {
         let mut rows: Rows = self.points.iter().cloned().collect();
-        for transition in applied {
-            add_effect(transition, &mut rows);
-        }
+        rows.merge(effects(applied));
         rows.into_sorted()
     }
 

@@ -48,16 +48,32 @@ pub fn fold(changes: &[Change], known: &Map<Key, Known>) -> Fold {
     fold
 }
 
-/// Adds a transition's effect: `rows(after) - rows(before)`.
-pub fn add_effect(transition: &Transition, rows: &mut Rows) {
-    if let Some(before) = &transition.before {
-        contribute(before, &mut Contribution::leaving(rows));
+/// What transitions do to the rows: the sum of `rows(after) - rows(before)`.
+pub fn effects<'a>(transitions: impl IntoIterator<Item = &'a Transition>) -> Rows {
+    let mut rows = Rows::default();
+    let mut contribution = Contribution::default();
+    for transition in transitions {
+        if let Some(before) = &transition.before {
+            contribute(before, contribution.leaving());
+        }
+        contribute(&transition.after, contribution.coming());
+        contribution.settle(&mut rows);
     }
-    contribute(&transition.after, &mut Contribution::coming(rows));
+    rows
 }
 
-/// The rows of one state, over all views.
-pub fn contribute(state: &State, contribution: &mut Contribution<'_>) {
+/// What states add up to: every row of entities is this sum over all of them.
+pub fn sum<'a>(states: impl IntoIterator<Item = &'a State>) -> Rows {
+    let mut rows = Rows::default();
+    let mut contribution = Contribution::default();
+    for state in states {
+        contribute(state, contribution.coming());
+        contribution.settle(&mut rows);
+    }
+    rows
+}
+
+fn contribute(state: &State, contribution: &mut Contribution) {
     for view in VIEWS {
         (view.rows)(state, contribution);
     }

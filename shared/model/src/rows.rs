@@ -81,11 +81,6 @@ impl Rows {
         }
     }
 
-    /// Whether nothing changes.
-    pub fn is_empty(&self) -> bool {
-        self.0.values().all(Measures::is_empty)
-    }
-
     /// The rows that are not all zeros, in the order of their keys.
     pub fn into_sorted(self) -> Vec<(Key, Measures)> {
         let mut rows: Vec<_> = self.0.into_iter().filter(|(_, m)| !m.is_empty()).collect();
@@ -104,27 +99,61 @@ impl FromIterator<(Key, Measures)> for Rows {
     }
 }
 
-/// What one state adds to the rows, or takes from them.
-pub struct Contribution<'a> {
-    rows: &'a mut Rows,
+/// What a few states add to the rows or take from them, summed before the rows are touched: most
+/// changes leave most of a product where it was, and cancel out.
+#[derive(Debug, Default)]
+pub struct Contribution {
     leaving: bool,
+    keys: Vec<Key>,
+    shares: Vec<Share>,
 }
 
-impl<'a> Contribution<'a> {
-    /// A state that comes adds its share.
-    pub fn coming(rows: &'a mut Rows) -> Self {
-        Self { rows, leaving: false }
+#[derive(Debug)]
+struct Share {
+    /// Which of the keys.
+    at: usize,
+    measure: &'static str,
+    n: Decimal,
+}
+
+impl Contribution {
+    /// The next state comes: it adds its share.
+    pub fn coming(&mut self) -> &mut Self {
+        self.leaving = false;
+        self
     }
 
-    /// A state that goes takes its share with it.
-    pub fn leaving(rows: &'a mut Rows) -> Self {
-        Self { rows, leaving: true }
+    /// The next state goes: it takes its share with it.
+    pub fn leaving(&mut self) -> &mut Self {
+        self.leaving = true;
+        self
     }
 
-    /// The share in one row.
-    pub fn add<const N: usize>(&mut self, key: Key, measures: [(&str, Decimal); N]) {
-        let sign = |n: Decimal| if self.leaving { -n } else { n };
-        self.rows.add(key, &measures.map(|(name, n)| (name, sign(n))));
+    /// The state's share in one row.
+    pub fn add<const N: usize>(&mut self, key: Key, measures: [(&'static str, Decimal); N]) {
+        let at = self.keys.iter().position(|known| *known == key).unwrap_or_else(|| {
+            self.keys.push(key);
+            self.keys.len() - 1
+        });
+        for (measure, n) in measures {
+            let n = if self.leaving { -n } else { n };
+            match self.shares.iter_mut().find(|share| share.at == at && share.measure == measure) {
+                Some(share) => share.n = share.n.plus(n),
+                None => self.shares.push(Share { at, measure, n }),
+            }
+        }
+    }
+
+    /// Adds to the rows what has not cancelled out, and begins anew.
+    pub fn settle(&mut self, rows: &mut Rows) {
+        for (at, key) in self.keys.drain(..).enumerate() {
+            let mut shares = self.shares.iter().filter(|share| share.at == at && !share.n.is_zero()).peekable();
+            if shares.peek().is_some() {
+                let row = rows.0.entry(key).or_default();
+                shares.for_each(|share| row.add(share.measure, share.n));
+            }
+        }
+        self.shares.clear();
     }
 }
 

@@ -43,7 +43,7 @@ impl CategoryMetrics {
     }
 }
 
-fn rows(state: &State, contribution: &mut Contribution<'_>) {
+fn rows(state: &State, contribution: &mut Contribution) {
     let State::Product(product) = state;
     let Some(listing) = product.listing() else { return };
     contribution.add(

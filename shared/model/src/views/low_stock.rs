@@ -46,7 +46,7 @@ fn low(state: &State) -> Option<(&Product, &Listing)> {
     Some((product, listing))
 }
 
-fn rows(state: &State, contribution: &mut Contribution<'_>) {
+fn rows(state: &State, contribution: &mut Contribution) {
     if low(state).is_some() {
         contribution.add(ROW, [("count", Decimal::whole(1))]);
     }

@@ -24,7 +24,7 @@ pub struct View {
     /// Its name in documents and archives.
     pub name: &'static str,
     /// The rows a state adds to.
-    pub rows: fn(&State, &mut Contribution<'_>),
+    pub rows: fn(&State, &mut Contribution),
     /// The board that the view keeps, if it lists states.
     pub board: Option<Board>,
     /// The whole view as a JSON document, money as exact decimal numbers.

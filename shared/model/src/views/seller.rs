@@ -46,7 +46,7 @@ impl SellerMetrics {
     }
 }
 
-fn rows(state: &State, contribution: &mut Contribution<'_>) {
+fn rows(state: &State, contribution: &mut Contribution) {
     let State::Product(product) = state;
     let key = Key::of(KIND, &product.seller, CURRENT);
     match product.listing() {

@@ -1,25 +1,21 @@
 //! The program itself: options, the JSON document, and clear errors.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
 use std::process::{Command, Output};
 
 use serde_json::Value;
-use tidemark_tests::fixture_path;
-
 fn tidemark(arguments: &[&str]) -> Output {
-    Command::new(program()).args(arguments).output().unwrap()
+    Command::new(env!("CARGO_BIN_EXE_tidemark")).args(arguments).output().unwrap()
 }
 
-/// Built by cargo for this profile: `cargo test` builds the whole workspace.
-fn program() -> std::path::PathBuf {
-    let tests = std::env::current_exe().unwrap();
-    let program = tests.parent().and_then(std::path::Path::parent).unwrap().join("tidemark");
-    assert!(program.exists(), "{} is missing: run `cargo test --workspace`", program.display());
-    program
+fn products(form: &str) -> String {
+    format!("products={}/../tests/fixtures/products_{form}.ndjson.gz", env!("CARGO_MANIFEST_DIR"))
 }
 
 #[test]
 fn the_json_document_has_every_field_that_scripts_rely_on() {
-    let input = format!("products={}", fixture_path("products_contract.ndjson.gz").display());
+    let input = products("contract");
     let output = tidemark(&["--json", "--chaos", "3", "--input", &input]);
     assert!(output.status.success(), "{output:?}");
     let document: Value = serde_json::from_slice(&output.stdout).expect("one JSON document and nothing else");
@@ -60,7 +56,7 @@ fn without_options_it_plays_the_sample_and_shows_tables() {
 fn a_kept_store_goes_on_where_it_was() {
     let folder = tempfile::tempdir().unwrap();
     let store = folder.path().join("new").display().to_string();
-    let input = format!("products={}", fixture_path("products_producer.ndjson.gz").display());
+    let input = products("producer");
     let views = |arguments: &[&str]| {
         let output = tidemark(arguments);
         assert!(output.status.success(), "{output:?}");
