@@ -1,5 +1,7 @@
 //! The fold: from changes and what is known to transitions, and from transitions to row deltas.
 
+use smallvec::SmallVec;
+
 use crate::rows::{Contribution, Map, Rows};
 use crate::views::VIEWS;
 use crate::{Change, Key, Known, State, Transition};
@@ -18,10 +20,10 @@ pub struct Fold {
 pub fn fold(changes: &[Change], known: &Map<Key, Known>) -> Fold {
     let mut groups: Map<&Key, usize> = Map::default();
     groups.reserve(changes.len());
-    let mut entities: Vec<(Option<&Known>, Vec<&Change>)> = Vec::with_capacity(changes.len());
+    let mut entities: Vec<(Option<&Known>, SmallVec<[&Change; 2]>)> = Vec::with_capacity(changes.len());
     for change in changes {
         let at = *groups.entry(&change.key).or_insert_with(|| {
-            entities.push((known.get(&change.key), Vec::new()));
+            entities.push((known.get(&change.key), SmallVec::new()));
             entities.len() - 1
         });
         if let Some((_, group)) = entities.get_mut(at) {
@@ -33,7 +35,7 @@ pub fn fold(changes: &[Change], known: &Map<Key, Known>) -> Fold {
     for (known, mut group) in entities {
         let all = group.len();
         group.retain(|change| known.is_none_or(|known| change.version > known.version));
-        group.sort_by_key(|change| change.version);
+        group.sort_unstable_by_key(|change| change.version);
         group.dedup_by_key(|change| change.version);
         fold.duplicates += all - group.len();
         let Some(newest) = group.last() else { continue };

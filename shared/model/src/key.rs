@@ -30,6 +30,14 @@ impl Key {
         Self { pk, sk: CompactString::const_new(sk) }
     }
 
+    /// The key `{kind}#{id}`, `sk` of a number, which needs no escaping.
+    pub fn numbered(kind: &'static str, id: i64, sk: &'static str) -> Self {
+        let mut pk = CompactString::const_new(kind);
+        pk.push('#');
+        pk.push_str(itoa::Buffer::new().format(id));
+        Self { pk, sk: CompactString::const_new(sk) }
+    }
+
     /// The id that [`Key::of`] was given, if this key is of that kind and sort key.
     pub fn id(&self, kind: &'static str, sk: &'static str) -> Option<CompactString> {
         if self.sk != sk {

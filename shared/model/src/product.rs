@@ -167,7 +167,7 @@ fn decode(_: &RawRecord<'_>, value: &[u8], settings: &Settings) -> Result<Accept
         (name, Status::Active(Listing { category, price, quantity, low }))
     };
     let version = Version { major: timestamp, minor: rank, tie: xxh3_64(value) };
-    let key = Key::of("PRODUCT", itoa::Buffer::new().format(id), "STATE");
+    let key = Key::numbered("PRODUCT", id, "STATE");
     let product = Product { id, seller: data.seller_id, name, status };
     Ok(Accepted::Change(Change { key, version, state: State::Product(product) }))
 }
