@@ -90,7 +90,7 @@ fn pass(logs: &[Log], batch_size: usize, workers: usize, rng: &mut Rng) -> Vec<V
                 break;
             }
             delivered.push(delivery.clone());
-            if delivered.len() % 10 == 0 {
+            if delivered.len().is_multiple_of(10) {
                 // Twice: beside itself, or an old one again beside new ones.
                 let again =
                     if rng.bool() { delivery.clone() } else { rng.choice(&delivered).cloned().unwrap_or_default() };

@@ -1,6 +1,6 @@
 //! The program itself: options, the JSON document, and clear errors.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, missing_docs)]
 
 use std::process::{Command, Output};
 

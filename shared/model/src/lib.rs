@@ -1,7 +1,7 @@
 //! What the records say and what the rows must read.
 //!
-//! The data flows one way: bytes ([`decode`]) to [`Change`]s of entities, over what is [`Known`]
-//! of them to [`Transition`]s ([`fold`]), and through the [`views`] to deltas of [`Rows`].
+//! The data flows one way: bytes ([`decode()`]) to [`Change`]s of entities, over what is [`Known`]
+//! of them to [`Transition`]s ([`fold()`]), and through the [`views`] to deltas of [`Rows`].
 //!
 //! This crate is pure: no clock, environment, network, log or async runtime, and CI proves that
 //! none is in its dependency tree. It cannot fail but by its input, and the same input gives the

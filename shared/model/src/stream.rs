@@ -67,6 +67,7 @@ impl fmt::Debug for Routes {
 
 /// What a good record comes to.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "nearly every record is the large variant: a box would cost each one")]
 pub enum Accepted {
     /// A change of an entity.
     Change(Change),
