@@ -8,6 +8,7 @@ use std::path::Path;
 use bytes::Bytes;
 use flate2::read::MultiGzDecoder;
 use serde::Serialize;
+use tidemark_ledger::{Lane, Store, StoreError};
 use tidemark_model::stream::{STREAMS, Stream};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -18,6 +19,8 @@ const SAMPLES: &[(&str, &[u8])] = &[("products", include_bytes!("../samples/prod
 
 /// The first made-up Kafka timestamp: 2025-01-01T00:00:00Z.
 const FIRST_TIMESTAMP_MS: i64 = 1_735_689_600_000;
+/// The event source that invocations name.
+const SOURCE: &str = "arn:aws:kafka:us-east-1:000000000000:cluster/local/0";
 /// Lambda takes 6 MB; what stands around the records is small.
 const MAX_PAYLOAD: usize = 6_000_000;
 
@@ -128,6 +131,25 @@ fn base64(bytes: &[u8]) -> String {
     base64_simd::STANDARD.encode_to_string(bytes)
 }
 
+/// Moves logs behind what a kept store has seen already, as if they had been produced to the same
+/// topics: records that come after others have higher offsets and later timestamps.
+///
+/// # Errors
+/// If the store cannot be read.
+pub async fn append_to<S: Store>(store: &S, logs: &mut [Log]) -> Result<(), StoreError> {
+    let mut newest = FIRST_TIMESTAMP_MS - 1;
+    for log in logs.iter_mut() {
+        let lane = Lane::new(SOURCE, log.topic, log.partition, 0);
+        let Some(cursor) = store.read_cursor(&lane.id).await?.value else { continue };
+        newest = newest.max(cursor.through_ts.unwrap_or(newest));
+        let first = cursor.through.map_or(0, |through| through + 1);
+        log.records.iter_mut().for_each(|record| record.offset += first);
+    }
+    let later = newest + 1 - FIRST_TIMESTAMP_MS;
+    logs.iter_mut().flat_map(|log| &mut log.records).for_each(|record| record.timestamp += later);
+    Ok(())
+}
+
 impl Log {
     /// Where a batch that starts at an index ends: at a number of records, or where the payload
     /// would grow too large.
@@ -162,7 +184,7 @@ pub fn payload(slices: &[&[Record]]) -> serde_json::Result<Bytes> {
     let records = slices.iter().filter_map(|slice| Some((slice.first()?.list_name(), *slice))).collect();
     let invocation = Invocation {
         event_source: "aws:kafka",
-        event_source_arn: "arn:aws:kafka:us-east-1:000000000000:cluster/local/0",
+        event_source_arn: SOURCE,
         bootstrap_servers: "127.0.0.1:9092",
         records,
     };

@@ -23,8 +23,9 @@ async fn main() -> ExitCode {
 
 async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     start_logging(std::io::stderr, "error");
-    let logs = if options.no_play { Vec::new() } else { feed::logs(&options.input, options.partitions)? };
+    let mut logs = if options.no_play { Vec::new() } else { feed::logs(&options.input, options.partitions)? };
     let stack = Stack::start(options).await?;
+    feed::append_to(stack.aggregate.ledger.store(), &mut logs).await?;
     let played = play::play(&stack.aggregate, &logs, delivery::waves(&logs, options)).await?;
     let tables = stack.aggregate.ledger.store().read_tables().await?;
     let document = Document::new(&tables, &played)?;

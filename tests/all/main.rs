@@ -8,6 +8,7 @@ mod golden;
 mod laws;
 mod protocol;
 mod retention;
+mod store_errors;
 mod template;
 mod truth;
 mod units;

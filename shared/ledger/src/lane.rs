@@ -16,9 +16,14 @@ pub struct Lane {
 }
 
 impl Lane {
-    /// The lane of a batch. Raising the epoch (after a topic was recreated) gives a new lane.
+    /// The lane of a batch.
     pub fn of(batch: &Batch, epoch: u32) -> Self {
-        let name = format!("{} {} {} {epoch}", batch.source, batch.topic, batch.partition);
+        Self::new(&batch.source, &batch.topic, batch.partition, epoch)
+    }
+
+    /// The lane of a partition. Raising the epoch (after a topic was recreated) gives a new lane.
+    pub fn new(source: &str, topic: &str, partition: i32, epoch: u32) -> Self {
+        let name = format!("{source} {topic} {partition} {epoch}");
         Self { id: LaneId::of(&name), name }
     }
 }

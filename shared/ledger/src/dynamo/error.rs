@@ -1,14 +1,13 @@
 //! The one place that decides what a failed request means.
 
-use aws_sdk_dynamodb::error::{BuildError, DisplayErrorContext, ProvideErrorMetadata, SdkError};
-
 use aws_sdk_dynamodb::config::http::HttpResponse;
+use aws_sdk_dynamodb::error::{BuildError, DisplayErrorContext, ProvideErrorMetadata, SdkError};
 
 use crate::StoreError;
 use crate::error::BoxError;
 
 /// The code of a refused condition.
-pub(super) const CONDITION_FAILED: &str = "ConditionalCheckFailedException";
+const CONDITION_FAILED: &str = "ConditionalCheckFailedException";
 
 /// Codes that ask to come again more slowly.
 const THROTTLED: &[&str] = &[

@@ -5,8 +5,9 @@ use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity};
 use tidemark_model::Key;
 
 use super::DynamoStore;
-use super::error::{is_condition_failed, store_error};
-use super::item::{Item, REFUSED, Reading, key_item, number, read_units, string, write_units};
+use super::conditional::held;
+use super::error::store_error;
+use super::item::{Item, Reading, key_item, number, read_units, string, write_units};
 use crate::{Answer, Cursor, LaneId, Metered, PlanId, StoreError};
 
 const LANES: &str = "LANES";
@@ -116,11 +117,7 @@ impl DynamoStore {
         };
         let answer =
             request.update_expression(update).return_consumed_capacity(ReturnConsumedCapacity::Total).send().await;
-        match answer {
-            Ok(answer) => Ok(Metered { value: true, units: write_units(answer.consumed_capacity()) }),
-            Err(e) if is_condition_failed(&e) => Ok(Metered { value: false, units: REFUSED }),
-            Err(e) => Err(store_error("UpdateItem", table, e)),
-        }
+        held(table, answer)
     }
 
     pub(super) async fn clear_pending(&self, lane: &LaneId, seq: u64) -> Answer<bool> {
@@ -139,11 +136,7 @@ impl DynamoStore {
             .return_consumed_capacity(ReturnConsumedCapacity::Total)
             .send()
             .await;
-        match answer {
-            Ok(answer) => Ok(Metered { value: true, units: write_units(answer.consumed_capacity()) }),
-            Err(e) if is_condition_failed(&e) => Ok(Metered { value: false, units: REFUSED }),
-            Err(e) => Err(store_error("UpdateItem", table, e)),
-        }
+        held(table, answer)
     }
 
     pub(super) async fn query_lanes(&self, after: Option<&LaneId>) -> Answer<Vec<LaneId>> {

@@ -10,6 +10,7 @@
 //!
 //! A mark is a number under `~{lane}`: the seq of the lane's last plan that changed the item.
 
+mod conditional;
 mod entities;
 mod error;
 mod item;

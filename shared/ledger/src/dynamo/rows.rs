@@ -4,9 +4,9 @@ use aws_sdk_dynamodb::types::ReturnConsumedCapacity;
 use tidemark_model::{Key, Measures};
 
 use super::DynamoStore;
-use super::error::{is_condition_failed, store_error};
-use super::item::{REFUSED, key_item, number, write_units};
-use crate::{Answer, LaneId, Metered};
+use super::conditional::held;
+use super::item::{key_item, number};
+use crate::{Answer, LaneId};
 
 impl DynamoStore {
     pub(super) async fn update_row(&self, lane: &LaneId, seq: u64, key: &Key, delta: &Measures) -> Answer<bool> {
@@ -31,10 +31,6 @@ impl DynamoStore {
             .return_consumed_capacity(ReturnConsumedCapacity::Total)
             .send()
             .await;
-        match answer {
-            Ok(answer) => Ok(Metered { value: true, units: write_units(answer.consumed_capacity()) }),
-            Err(e) if is_condition_failed(&e) => Ok(Metered { value: false, units: REFUSED }),
-            Err(e) => Err(store_error("UpdateItem", table, e)),
-        }
+        held(table, answer)
     }
 }
