@@ -82,10 +82,13 @@ pub fn serving(stack: &Stack) -> String {
 
 /// How to go on after the run.
 pub const GO_ON: &str = "\nGo on:\n  \
-    cargo run -- --serve                      keeps the stores up for `cargo lambda` and the AWS CLI\n  \
-    cargo run -- --chaos 7                    the same streams, delivered as badly as it gets\n  \
-    cargo run -- --input products=FILE        your own events\n  \
-    cargo run -- --help                       all options\n";
+    cargo run -- --chaos 7                 the same streams, delivered as badly as it gets\n  \
+    cargo run -- --input products=FILE     your own events\n  \
+    cargo run -- --help                    all options\n\n\
+    By hand, each in a terminal of its own:\n  \
+    cargo run -- --serve     (DynamoDB http://127.0.0.1:8100, S3 http://127.0.0.1:8101)\n  \
+    cargo lambda watch --env-file events/local.env\n  \
+    cargo lambda invoke aggregate --data-file events/products.json\n";
 
 fn fields(view: &RawValue) -> Option<BTreeMap<String, Box<RawValue>>> {
     serde_json::from_str(view.get()).ok()
