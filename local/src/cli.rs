@@ -44,11 +44,13 @@ pub struct Options {
     #[arg(long, default_value = "memory", value_name = "memory|PATH")]
     pub store: Place,
 
-    /// Uses another DynamoDB than the embedded one, with the credentials of the environment.
+    /// Uses another DynamoDB than the embedded one, with the environment's credentials (an emulator
+    /// on this machine needs none).
     #[arg(long, value_name = "URL")]
     pub dynamodb_endpoint: Option<String>,
 
-    /// Uses another S3 than the embedded one, with the credentials of the environment.
+    /// Uses another S3 than the embedded one, with the environment's credentials (an emulator on
+    /// this machine needs none).
     #[arg(long, value_name = "URL")]
     pub s3_endpoint: Option<String>,
 

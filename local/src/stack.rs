@@ -126,7 +126,7 @@ fn table_names() -> Tables {
 
 async fn sdk_config(url: &str, embedded: bool) -> SdkConfig {
     let defaults = aws_config::defaults(BehaviorVersion::latest()).endpoint_url(url);
-    if !embedded {
+    if !embedded && !(is_loopback(url) && lacks_credentials()) {
         return defaults.load().await;
     }
     let credentials = Credentials::new(embedded::ACCESS_KEY, embedded::SECRET_KEY, None, None, "local");
@@ -135,6 +135,15 @@ async fn sdk_config(url: &str, embedded: bool) -> SdkConfig {
         .credentials_provider(SharedCredentialsProvider::new(credentials))
         .load()
         .await
+}
+
+/// An emulator on this machine takes any credentials.
+fn is_loopback(url: &str) -> bool {
+    ["://127.", "://localhost", "://[::1]"].iter().any(|host| url.contains(host))
+}
+
+fn lacks_credentials() -> bool {
+    ["AWS_ACCESS_KEY_ID", "AWS_PROFILE"].iter().all(|name| std::env::var_os(name).is_none())
 }
 
 async fn create_bucket(client: &aws_sdk_s3::Client) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
