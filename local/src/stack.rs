@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use aggregate::Aggregate;
+use aws_config::retry::RetryConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider};
 use tempfile::TempDir;
@@ -126,7 +127,8 @@ fn table_names() -> Tables {
 
 async fn sdk_config(url: &str, embedded: bool) -> SdkConfig {
     let defaults = aws_config::defaults(BehaviorVersion::latest()).endpoint_url(url);
-    if !embedded && !(is_loopback(url) && lacks_credentials()) {
+    let takes_any_credentials = embedded || (is_loopback(url) && lacks_credentials());
+    if !takes_any_credentials {
         return defaults.load().await;
     }
     let credentials = Credentials::new(embedded::ACCESS_KEY, embedded::SECRET_KEY, None, None, "local");
@@ -148,7 +150,9 @@ fn lacks_credentials() -> bool {
 
 async fn create_bucket(client: &aws_sdk_s3::Client) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata};
-    match client.create_bucket().bucket(BUCKET).send().await {
+    // Who starts the stack waits at the terminal: a store that is not there is said at once.
+    let at_once = aws_sdk_s3::config::Builder::new().retry_config(RetryConfig::disabled());
+    match client.create_bucket().bucket(BUCKET).customize().config_override(at_once).send().await {
         Ok(_) => Ok(()),
         Err(e) if matches!(e.code(), Some("BucketAlreadyOwnedByYou" | "BucketAlreadyExists")) => Ok(()),
         Err(e) => Err(DisplayErrorContext(e).to_string().into()),
