@@ -71,6 +71,20 @@ async fn both_forms_in_order_read_the_truth() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_batch_twice_and_the_stream_once_more_read_the_truth() {
+    for form in FORMS {
+        let (values, store) = (fixture_lines(form), MemoryStore::default());
+        let logs = logs(&values, 4);
+        // Each batch beside itself, then all of them again with other boundaries.
+        let twice = |wave: Vec<_>| wave.iter().chain(&wave).cloned().collect::<Vec<_>>();
+        let waves = orderly(&logs, 100, 4).into_iter().map(twice).chain(orderly(&logs, 77, 4)).collect();
+        let played = play(&aggregate(store.clone(), MemoryObjects::default(), 0), &logs, waves).await.unwrap();
+        assert_eq!(played.delivered, 3 * values.len());
+        check(&figures(&documents(&store.tables())), &truth(), form);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn chaos_changes_no_row() {
     for seed in 0..24 {
         let form = FORMS[seed as usize % 2];
