@@ -13,8 +13,13 @@ where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
     let filter = EnvFilter::new(std::env::var("RUST_LOG").unwrap_or_else(|_| level.to_owned()));
-    let _already_started =
-        tracing_subscriber::fmt().json().flatten_event(true).with_env_filter(filter).with_writer(writer).try_init();
+    let _already_started = tracing_subscriber::fmt()
+        .json()
+        .flatten_event(true)
+        .with_span_list(false)
+        .with_env_filter(filter)
+        .with_writer(writer)
+        .try_init();
 }
 
 /// A metric's unit, in CloudWatch's words.
