@@ -13,7 +13,7 @@ use tidemark_ledger::{Ledger, Options as LedgerOptions, Retry};
 use tidemark_model::Settings;
 use tidemark_runtime::Clients;
 
-use crate::cli::Options;
+use crate::cli::{Options, Place};
 use crate::{embedded, tables};
 
 /// The names that the local stack gives its resources.
@@ -109,10 +109,13 @@ impl Stack {
         if options.s3_endpoint.is_some() {
             create_bucket(&clients.s3).await.map_err(|source| StackError::Bucket { url: s3_url.clone(), source })?;
         }
+        // Plan ids must be fresh: only a store that begins empty may repeat a seed's.
+        let begins_empty = options.store == Place::Memory && options.dynamodb_endpoint.is_none();
+        let seed = options.chaos.filter(|_| begins_empty);
         let aggregate = Arc::new(Aggregate {
             ledger: Ledger::new(
                 DynamoStore::new(clients.dynamodb.clone(), table_names()),
-                LedgerOptions { retry, seed: options.chaos, ..LedgerOptions::default() },
+                LedgerOptions { retry, seed, ..LedgerOptions::default() },
             ),
             quarantine: Quarantine::new(Bucket::new(clients.s3.clone(), BUCKET.to_owned()), 0),
             settings: Settings::default(),

@@ -63,28 +63,29 @@ async fn a_fault_at_any_request_changes_no_total() {
     }
 }
 
+/// A store on which the process died while it applied the plan of these events.
+async fn left_pending(events: &[String]) -> MemoryStore {
+    let payload = || invocation("product.updated", 0, 0, events);
+    // A dry run counts the requests; all but the last few are let through.
+    let dry = Faulty::new(MemoryStore::default(), Fault::CrashBefore, usize::MAX);
+    handle(&aggregate(dry.clone(), MemoryObjects::default(), 0), payload()).await;
+    let store = MemoryStore::default();
+    let faulty = Faulty::new(store.clone(), Fault::CrashBefore, dry.sent() - 3);
+    fail(&aggregate(faulty, MemoryObjects::default(), 0), payload()).await;
+    assert!(store.items().cursors.values().all(|cursor| cursor.pending));
+    store
+}
+
 #[tokio::test]
 async fn a_plan_left_pending_is_finished_before_the_next_and_by_the_sweeper() {
     let events = events();
-    let stuck = || async {
-        // A dry run counts the requests; all but the last (finish) are let through.
-        let dry = Faulty::new(MemoryStore::default(), Fault::CrashBefore, usize::MAX);
-        let payload = || invocation("product.updated", 0, 0, &events);
-        handle(&aggregate(dry.clone(), MemoryObjects::default(), 0), payload()).await;
-        let store = MemoryStore::default();
-        let faulty = Faulty::new(store.clone(), Fault::CrashBefore, dry.sent() - 3);
-        fail(&aggregate(faulty, MemoryObjects::default(), 0), payload()).await;
-        assert!(store.items().cursors.values().all(|cursor| cursor.pending));
-        store
-    };
-
-    let store = stuck().await;
+    let store = left_pending(&events).await;
     let function = aggregate(store.clone(), MemoryObjects::default(), 0);
     let report = handle(&function, invocation("product.updated", 0, 0, &events)).await;
     assert_eq!(report.redone, 1);
     assert_eq!(documents(&store.tables()), truth(&events));
 
-    let store = stuck().await;
+    let store = left_pending(&events).await;
     let ledger = &aggregate(store.clone(), MemoryObjects::default(), 0).ledger;
     let young = ledger.sweep(NOW_MS, call()).await.unwrap();
     assert_eq!((young.lanes, young.finished), (1, 0), "an invocation may still be at work on it");
@@ -226,12 +227,8 @@ async fn a_duplicate_that_comes_again_is_no_recreated_topic() {
 async fn raising_the_epoch_loses_no_pending_plan() {
     let events = events();
     for recreated in [false, true] {
-        let dry = Faulty::new(MemoryStore::default(), Fault::CrashBefore, usize::MAX);
+        let store = left_pending(&events).await;
         let payload = || invocation("product.updated", 0, 0, &events);
-        handle(&aggregate(dry.clone(), MemoryObjects::default(), 0), payload()).await;
-        let store = MemoryStore::default();
-        let faulty = Faulty::new(store.clone(), Fault::CrashBefore, dry.sent() - 3);
-        fail(&aggregate(faulty, MemoryObjects::default(), 0), payload()).await;
         if recreated {
             // The recreated topic's records fail, but the plan is finished on the way.
             assert!(fail(&aggregate(store.clone(), MemoryObjects::default(), 0), newer(payload())).await.needs_epoch());
