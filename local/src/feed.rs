@@ -4,21 +4,30 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use flate2::read::MultiGzDecoder;
 use serde::Serialize;
 use tidemark_ledger::{Lane, Store, StoreError};
-use tidemark_model::stream::{STREAMS, Stream};
+use tidemark_model::stream::{Route, STREAMS, Stream};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::cli::Input;
 
 /// The bundled samples, by stream.
-const SAMPLES: &[(&str, &[u8])] = &[("products", include_bytes!("../samples/products.ndjson"))];
+const SAMPLES: &[(&str, &[u8])] = &[
+    ("products", include_bytes!("../samples/products.ndjson")),
+    ("orders", include_bytes!("../samples/orders.ndjson")),
+    ("activity", include_bytes!("../samples/activity.ndjson")),
+    ("user-events", include_bytes!("../samples/user-events.ndjson")),
+    ("metrics", include_bytes!("../samples/metrics.ndjson")),
+];
 
-/// The first made-up Kafka timestamp: 2025-01-01T00:00:00Z.
+/// The made-up Kafka timestamp of what comes before any value's own time: 2025-01-01T00:00:00Z.
 const FIRST_TIMESTAMP_MS: i64 = 1_735_689_600_000;
+/// Earlier than this, a value's own time is no time at which Kafka can have taken it: 2000-01-01.
+const EARLIEST_MS: i64 = 946_684_800_000;
 /// The event source that invocations name.
 const SOURCE: &str = "arn:aws:kafka:us-east-1:000000000000:cluster/local/0";
 /// Lambda takes 6 MB; what stands around the records is small.
@@ -53,7 +62,7 @@ pub struct Record {
 /// # Errors
 /// Naming the file that cannot be read.
 pub fn logs(inputs: &[Input], partitions: i32) -> io::Result<Vec<Log>> {
-    let mut logs = Logs { partitions, logs: BTreeMap::new(), records: 0 };
+    let mut logs = Logs::new(partitions);
     for input in inputs {
         let named = |e: io::Error| io::Error::new(e.kind(), format!("{}: {e}", input.file.display()));
         let stream = stream(input.stream)?;
@@ -69,7 +78,7 @@ pub fn logs(inputs: &[Input], partitions: i32) -> io::Result<Vec<Log>> {
 
 /// The logs of one stream's values, in their order.
 pub fn logs_of<'a>(stream: &Stream, values: impl IntoIterator<Item = &'a [u8]>, partitions: i32) -> Vec<Log> {
-    let mut logs = Logs { partitions, logs: BTreeMap::new(), records: 0 };
+    let mut logs = Logs::new(partitions);
     values.into_iter().for_each(|value| logs.push(stream, value));
     logs.logs.into_values().collect()
 }
@@ -90,10 +99,17 @@ fn open(file: &Path) -> io::Result<Box<dyn BufRead>> {
 struct Logs {
     partitions: i32,
     logs: BTreeMap<(&'static str, i32), Log>,
-    records: i64,
+    /// When the newest record was taken.
+    taken_ms: i64,
+    /// A value's own time beyond this is not when Kafka took it.
+    latest_ms: i64,
 }
 
 impl Logs {
+    fn new(partitions: i32) -> Self {
+        Self { partitions, logs: BTreeMap::new(), taken_ms: FIRST_TIMESTAMP_MS, latest_ms: now_ms() + 86_400_000 }
+    }
+
     fn append(&mut self, stream: &Stream, mut lines: Box<dyn BufRead + '_>) -> io::Result<()> {
         let mut line = Vec::new();
         loop {
@@ -109,7 +125,9 @@ impl Logs {
     }
 
     fn push(&mut self, stream: &Stream, value: &[u8]) {
-        let (topic, key) = (stream.route)(value);
+        let Route { topic, key, time_ms } = (stream.route)(value);
+        // Kafka took it when it says, or with the one before if that cannot be.
+        self.taken_ms = time_ms.filter(|ms| (EARLIEST_MS..=self.latest_ms).contains(ms)).unwrap_or(self.taken_ms);
         let place = xxh3_64(key.as_deref().unwrap_or_default().as_bytes()) % u64::from(self.partitions.unsigned_abs());
         let partition = i32::try_from(place).unwrap_or_default();
         let log = self.logs.entry((topic, partition)).or_insert_with(|| Log { topic, partition, records: Vec::new() });
@@ -117,13 +135,12 @@ impl Logs {
             topic,
             partition,
             offset: log.records.len() as i64,
-            timestamp: FIRST_TIMESTAMP_MS + self.records,
+            timestamp: self.taken_ms,
             timestamp_type: "CREATE_TIME",
             key: key.map(|key| base64(key.as_bytes())),
             value: base64(value),
             headers: [],
         });
-        self.records += 1;
     }
 }
 
@@ -132,22 +149,29 @@ fn base64(bytes: &[u8]) -> String {
 }
 
 /// Moves logs behind what a kept store has seen already, as if they had been produced to the same
-/// topics: records that come after others have higher offsets and later timestamps.
+/// topics.
 ///
 /// # Errors
 /// If the store cannot be read.
 pub async fn append_to<S: Store>(store: &S, logs: &mut [Log]) -> Result<(), StoreError> {
-    let mut newest = FIRST_TIMESTAMP_MS - 1;
     for log in logs.iter_mut() {
         let lane = Lane::new(SOURCE, log.topic, log.partition, 0);
         let Some(cursor) = store.read_cursor(&lane.id).await?.value else { continue };
-        newest = newest.max(cursor.through_ts.unwrap_or(newest));
         let first = cursor.through.map_or(0, |through| through + 1);
         log.records.iter_mut().for_each(|record| record.offset += first);
     }
-    let later = newest + 1 - FIRST_TIMESTAMP_MS;
-    logs.iter_mut().flat_map(|log| &mut log.records).for_each(|record| record.timestamp += later);
     Ok(())
+}
+
+/// The time at which the run's clock stands: the earliest record's, so that nothing is past its
+/// retention that was not when Kafka took it.
+pub fn clock_ms(logs: &[Log]) -> i64 {
+    logs.iter().flat_map(|log| &log.records).map(|record| record.timestamp).min().unwrap_or_else(now_ms)
+}
+
+fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 impl Log {

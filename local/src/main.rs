@@ -27,7 +27,7 @@ async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let stack = Stack::start(options).await?;
     feed::append_to(stack.aggregate.ledger.store(), &mut logs).await?;
     let played = play::play(&stack.aggregate, &logs, delivery::waves(&logs, options)).await?;
-    let tables = stack.aggregate.ledger.store().read_tables().await?;
+    let tables = stack.aggregate.ledger.store().read_tables(feed::clock_ms(&logs)).await?;
     let document = Document::new(&tables, &played)?;
     if options.json {
         println!("{}", serde_json::to_string(&document)?);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use aggregate::{Aggregate, AggregateError, Rejected, Report};
 use cpu_time::ProcessTime;
@@ -25,6 +25,8 @@ pub struct Played {
     pub invocations: usize,
     /// Deliveries that changed nothing new.
     pub duplicates: usize,
+    /// Records past their retention.
+    pub late: usize,
     /// Transitions planned again because another lane was first.
     pub conflicts: usize,
     /// Read request units consumed.
@@ -69,9 +71,10 @@ where
     let total: usize = waves.iter().flatten().flatten().map(|slice| slice.records.len()).sum();
     let progress = progress(total);
     let (started, cpu) = (Instant::now(), ProcessTime::now());
+    let now_ms = feed::clock_ms(logs);
     let mut played = Played { events: logs.iter().map(|log| log.records.len()).sum(), ..Played::default() };
     for wave in waves {
-        let invocations = wave.iter().map(|delivery| invoke(aggregate, logs, delivery, &progress));
+        let invocations = wave.iter().map(|delivery| invoke(aggregate, logs, delivery, now_ms, &progress));
         for report in try_join_all(invocations).await? {
             played.add(report);
         }
@@ -86,6 +89,7 @@ async fn invoke<S, O>(
     aggregate: &Arc<Aggregate<S, O>>,
     logs: &[Log],
     delivery: &Delivery,
+    now_ms: i64,
     progress: &ProgressBar,
 ) -> Result<Report, PlayError>
 where
@@ -96,8 +100,7 @@ where
         delivery.iter().filter_map(|slice| logs.get(slice.log)?.records.get(slice.records.clone())).collect();
     let payload = feed::payload(&slices)?;
     let aggregate = Arc::clone(aggregate);
-    let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
-    let call = Call { now_ms: i64::try_from(now_ms).unwrap_or(i64::MAX), deadline: None };
+    let call = Call { now_ms, deadline: None };
     let (report, outcome) = tokio::spawn(async move { aggregate.handle(payload, call).await }).await?;
     outcome?;
     progress.inc(report.records as u64);
@@ -114,6 +117,7 @@ impl Played {
         self.invocations += 1;
         self.delivered += report.records;
         self.duplicates += report.duplicates;
+        self.late += report.late;
         self.conflicts += report.conflicts;
         self.read_units += report.read_units;
         self.write_units += report.write_units;

@@ -112,14 +112,14 @@ impl Stack {
         // Plan ids must be fresh: only a store that begins empty may repeat a seed's.
         let begins_empty = options.store == Place::Memory && options.dynamodb_endpoint.is_none();
         let seed = options.chaos.filter(|_| begins_empty);
-        let aggregate = Arc::new(Aggregate {
-            ledger: Ledger::new(
+        let aggregate = Arc::new(Aggregate::new(
+            Ledger::new(
                 DynamoStore::new(clients.dynamodb.clone(), table_names()),
                 LedgerOptions { retry, seed, ..LedgerOptions::default() },
             ),
-            quarantine: Quarantine::new(Bucket::new(clients.s3.clone(), BUCKET.to_owned()), 0),
-            settings: Settings::default(),
-        });
+            Quarantine::new(Bucket::new(clients.s3.clone(), BUCKET.to_owned()), 0),
+            Settings::default(),
+        ));
         Ok(Self { aggregate, clients, dynamodb_url, s3_url, _objects: objects })
     }
 }

@@ -66,9 +66,10 @@ fn a_kept_store_goes_on_where_it_was() {
     // The bundled sample is another stream, with other records at the same offsets.
     let sample = views(&["--json", "--store", &store]);
     assert_eq!(sample["rejects"].as_array().unwrap().len(), 4);
-    assert_eq!(first["views"], sample["views"], "its products are the same");
+    let catalogue = |run: &Value| ["sellers", "categories", "lowStock"].map(|view| run["views"][view].clone());
+    assert_eq!(catalogue(&first), catalogue(&sample), "its products are the same");
     let second = views(&["--json", "--store", &store, "--input", &input, "--batch-size", "77"]);
-    assert_eq!(first["views"], second["views"], "the same stream again, in another process, changes nothing");
+    assert_eq!(sample["views"], second["views"], "the same stream again, in another process, changes nothing");
     assert_eq!(second["cost"]["duplicates"], 2500);
 }
 

@@ -75,10 +75,10 @@ async fn the_function_answers_an_invocation_by_hand() {
         }
     };
     assert_eq!((&first["records"], first["rejects"].as_array().unwrap().len()), (&Value::from(18), 1), "{first}");
-    let views = documents(&stack.aggregate.ledger.store().read_tables().await.unwrap());
+    let views = documents(&stack.aggregate.ledger.store().read_tables(tidemark_tests::NOW_MS).await.unwrap());
     let second = answer(&tokio::task::block_in_place(invoke)).unwrap();
     assert_eq!(second["entities"], 0, "the same invocation again changes nothing: {second}");
-    assert_eq!(documents(&stack.aggregate.ledger.store().read_tables().await.unwrap()), views);
+    assert_eq!(documents(&stack.aggregate.ledger.store().read_tables(tidemark_tests::NOW_MS).await.unwrap()), views);
     assert_eq!(views["sellers"].as_array().unwrap().len(), 3, "{views}");
 
     let log = std::fs::read_to_string(folder.path().join("watch.log")).unwrap();

@@ -9,7 +9,7 @@ use tidemark_model::stream::STREAMS;
 use tidemark_model::views::Tables;
 use tidemark_model::{Change, Known, Map, Rows, Settings, decode};
 use tidemark_tests::memory::{MemoryObjects, MemoryStore};
-use tidemark_tests::{aggregate, documents, oracle, product};
+use tidemark_tests::{aggregate, catalogue, oracle, product};
 
 /// A few products, sellers, categories and moments, so that everything collides.
 fn event() -> impl Strategy<Value = String> {
@@ -106,7 +106,7 @@ proptest! {
         let listed = folded.known.values().map(|known| known.state.clone());
         let listed = listed.filter(|state| tidemark_model::views::listed(state).is_some()).collect();
         let tables = Tables { rows: folded.rows(), listed };
-        prop_assert_eq!(numbers(&documents(&tables)), numbers(&oracle::products(values.iter().map(String::as_bytes))));
+        prop_assert_eq!(numbers(&catalogue(&tables)), numbers(&oracle::products(values.iter().map(String::as_bytes))));
     }
 
     #[test]
@@ -119,6 +119,6 @@ proptest! {
             play(&aggregate(store.clone(), MemoryObjects::default(), seed), &logs, waves).await.unwrap();
         });
         let expected = oracle::products(values.iter().map(String::as_bytes));
-        prop_assert_eq!(numbers(&documents(&store.tables())), numbers(&expected));
+        prop_assert_eq!(numbers(&catalogue(&store.tables())), numbers(&expected));
     }
 }

@@ -7,7 +7,7 @@ use serde_json::Value;
 use tidemark_ledger::{Call, LedgerError, Store};
 use tidemark_tests::faulty::{Fault, Faulty};
 use tidemark_tests::memory::{MemoryObjects, MemoryStore};
-use tidemark_tests::{NOW_MS, aggregate, call, documents, envelope, fail, handle, invocation, oracle, product};
+use tidemark_tests::{NOW_MS, aggregate, call, catalogue, envelope, fail, handle, invocation, oracle, product};
 
 fn events() -> Vec<String> {
     vec![
@@ -52,7 +52,7 @@ async fn a_fault_at_any_request_changes_no_total() {
                 let payload = invocation("product.updated", 0, grouping.start as i64, &events[grouping]);
                 handle(&again, payload).await;
             }
-            assert_eq!(documents(&store.tables()), truth(&events), "{fault:?} at {at}");
+            assert_eq!(catalogue(&store.tables()), truth(&events), "{fault:?} at {at}");
             assert_eq!(rejected(&store), Some(1), "{fault:?} at {at}: a reject is counted once");
             requests = at;
             if !happened {
@@ -83,7 +83,7 @@ async fn a_plan_left_pending_is_finished_before_the_next_and_by_the_sweeper() {
     let function = aggregate(store.clone(), MemoryObjects::default(), 0);
     let report = handle(&function, invocation("product.updated", 0, 0, &events)).await;
     assert_eq!(report.redone, 1);
-    assert_eq!(documents(&store.tables()), truth(&events));
+    assert_eq!(catalogue(&store.tables()), truth(&events));
 
     let store = left_pending(&events).await;
     let ledger = &aggregate(store.clone(), MemoryObjects::default(), 0).ledger;
@@ -91,7 +91,7 @@ async fn a_plan_left_pending_is_finished_before_the_next_and_by_the_sweeper() {
     assert_eq!((young.lanes, young.finished), (1, 0), "an invocation may still be at work on it");
     let swept = ledger.sweep(NOW_MS + 1, call()).await.unwrap();
     assert_eq!(swept.finished, 1);
-    assert_eq!(documents(&store.tables()), truth(&events));
+    assert_eq!(catalogue(&store.tables()), truth(&events));
     assert_eq!(ledger.sweep(NOW_MS + 1, call()).await.unwrap().finished, 0);
 }
 
@@ -121,7 +121,7 @@ async fn lanes_that_meet_on_an_entity_conflict_and_agree() {
         for task in tasks.collect::<Vec<_>>() {
             conflicts += task.await.unwrap();
         }
-        assert_eq!(documents(&store.tables()), truth(&all), "seed {seed}");
+        assert_eq!(catalogue(&store.tables()), truth(&all), "seed {seed}");
     }
     assert!(conflicts > 0, "no lanes ever met: the test shows nothing");
 }
@@ -145,7 +145,7 @@ async fn a_batch_larger_than_a_plan_is_committed_as_several() {
     }
     let plans = store.items().plans.values().map(Vec::len).collect::<Vec<_>>();
     assert!(plans.len() > 2 && plans.iter().all(|bytes| *bytes <= tidemark_ledger::MAX_PLAN_BYTES), "{plans:?}");
-    assert_eq!(documents(&store.tables()), truth(&events));
+    assert_eq!(catalogue(&store.tables()), truth(&events));
     assert_eq!(rejected(&store), Some(1));
 }
 
@@ -160,7 +160,7 @@ async fn a_recreated_topic_fails_closed_until_the_epoch_is_raised() {
 
     handle(&in_epoch(1, &store), newer(invocation("product.updated", 0, 0, &events()))).await;
     assert_eq!(rejected(&store), Some(2), "the new topic's broken record is another one");
-    assert_eq!(documents(&store.tables()), truth(&events()));
+    assert_eq!(catalogue(&store.tables()), truth(&events()));
 }
 
 #[tokio::test]
@@ -236,7 +236,7 @@ async fn raising_the_epoch_loses_no_pending_plan() {
         }
         let report = handle(&in_epoch(1, &store), newer(payload())).await;
         assert_eq!(report.redone, usize::from(!recreated));
-        assert_eq!(documents(&store.tables()), truth(&events));
+        assert_eq!(catalogue(&store.tables()), truth(&events));
         assert!(store.items().cursors.values().all(|cursor| !cursor.pending));
     }
 }

@@ -44,7 +44,7 @@ async fn a_tombstone_expires_and_a_low_product_is_listed_but_no_other() {
         let number = |name: &str| item.get(name).map(|value| value.as_n().unwrap().parse::<i64>().unwrap());
         assert_eq!((number("TTL"), number("rank")), (*ttl, *rank), "after {event}");
         assert_eq!(item.contains_key("board"), rank.is_some(), "after {event}");
-        let views = documents(&stack.aggregate.ledger.store().read_tables().await.unwrap());
+        let views = documents(&stack.aggregate.ledger.store().read_tables(NOW_MS).await.unwrap());
         assert_eq!(
             views["lowStock"]["products"].as_array().unwrap().len(),
             usize::from(rank.is_some()),

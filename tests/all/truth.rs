@@ -11,7 +11,7 @@ use tidemark_local::play::play;
 use tidemark_local::stack::Stack;
 use tidemark_model::stream::STREAMS;
 use tidemark_tests::memory::{MemoryObjects, MemoryStore};
-use tidemark_tests::{aggregate, documents, fixture_lines, fixture_path, oracle};
+use tidemark_tests::{aggregate, catalogue, fixture_lines, fixture_path, oracle};
 
 const FORMS: [&str; 2] = ["products_contract.ndjson.gz", "products_producer.ndjson.gz"];
 
@@ -65,8 +65,8 @@ async fn both_forms_in_order_read_the_truth() {
         let (values, store) = (fixture_lines(form), MemoryStore::default());
         let logs = logs(&values, 4);
         play(&aggregate(store.clone(), MemoryObjects::default(), 0), &logs, orderly(&logs, 1000, 4)).await.unwrap();
-        check(&figures(&documents(&store.tables())), &truth(), form);
-        assert_eq!(documents(&store.tables()), oracle::products(values.iter().map(Vec::as_slice)), "{form}");
+        check(&figures(&catalogue(&store.tables())), &truth(), form);
+        assert_eq!(catalogue(&store.tables()), oracle::products(values.iter().map(Vec::as_slice)), "{form}");
     }
 }
 
@@ -80,7 +80,7 @@ async fn every_batch_twice_and_the_stream_once_more_read_the_truth() {
         let waves = orderly(&logs, 100, 4).into_iter().map(twice).chain(orderly(&logs, 77, 4)).collect();
         let played = play(&aggregate(store.clone(), MemoryObjects::default(), 0), &logs, waves).await.unwrap();
         assert_eq!(played.delivered, 3 * values.len());
-        check(&figures(&documents(&store.tables())), &truth(), form);
+        check(&figures(&catalogue(&store.tables())), &truth(), form);
     }
 }
 
@@ -98,7 +98,7 @@ async fn chaos_changes_no_row() {
         let waves = chaotic(&logs, rng.usize(1..2000), rng.usize(1..9), seed);
         let played = play(&aggregate(store.clone(), MemoryObjects::default(), seed), &logs, waves).await.unwrap();
         assert!(played.delivered >= 2 * values.len(), "the whole stream comes at least twice");
-        check(&figures(&documents(&store.tables())), &truth(), &format!("seed {seed}"));
+        check(&figures(&catalogue(&store.tables())), &truth(), &format!("seed {seed}"));
         let rows: tidemark_model::Rows = store.tables().rows.into_iter().collect();
         assert_eq!(
             rows.into_sorted(),
@@ -120,7 +120,7 @@ async fn the_embedded_dynamodb_reads_the_same() {
             None => orderly(&logs, 700, 4),
         };
         play(&stack.aggregate, &logs, waves).await.unwrap();
-        let tables = stack.aggregate.ledger.store().read_tables().await.unwrap();
-        check(&figures(&documents(&tables)), &truth(), &format!("{form} {seed:?}"));
+        let tables = stack.aggregate.ledger.store().read_tables(tidemark_tests::NOW_MS).await.unwrap();
+        check(&figures(&catalogue(&tables)), &truth(), &format!("{form} {seed:?}"));
     }
 }

@@ -4,8 +4,11 @@ use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use tidemark_ledger::{Answer, Cursor, LaneId, Page, PlanId, Store, StoreError, Written};
-use tidemark_model::{Key, Known, Measures, Transition};
+use tidemark_ledger::{
+    Answer, AppRetention, Cursor, Floor, LaneId, Page, PlanId, Row, RowPage, Store, StoreError, Written,
+};
+use tidemark_model::views::Ranking;
+use tidemark_model::{Decimal, Key, Known, Measures, Transition};
 
 /// What happens at the chosen request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,8 +125,39 @@ impl<S: Store> Store for Faulty<S> {
         Ok(page)
     }
 
-    async fn add_row(&self, lane: &LaneId, seq: u64, key: &Key, delta: &Measures) -> Answer<bool> {
-        self.send(self.inner.add_row(lane, seq, key, delta)).await
+    async fn add_row(
+        &self,
+        lane: &LaneId,
+        seq: u64,
+        key: &Key,
+        delta: &Measures,
+        ranking: Option<&'static Ranking>,
+    ) -> Answer<Option<Row>> {
+        self.send(self.inner.add_row(lane, seq, key, delta, ranking)).await
+    }
+
+    async fn set_extreme(&self, key: &Key, name: &'static str, value: Decimal) -> Answer<bool> {
+        self.send(self.inner.set_extreme(key, name, value)).await
+    }
+
+    async fn read_floor(&self, ranking: &'static Ranking) -> Answer<Floor> {
+        self.send(self.inner.read_floor(ranking)).await
+    }
+
+    async fn set_floor(&self, ranking: &'static Ranking, seen: Floor, floor: Floor) -> Answer<bool> {
+        self.send(self.inner.set_floor(ranking, seen, floor)).await
+    }
+
+    async fn set_rank(&self, key: &Key, ranking: &'static Ranking, seen: &Row, rank: Option<Decimal>) -> Answer<bool> {
+        self.send(self.inner.set_rank(key, ranking, seen, rank)).await
+    }
+
+    async fn rows(&self, after: Option<&Key>) -> Answer<RowPage> {
+        self.send(self.inner.rows(after)).await
+    }
+
+    async fn read_retention(&self) -> Answer<AppRetention> {
+        self.send(self.inner.read_retention()).await
     }
 
     async fn finish(&self, lane: &LaneId, seq: u64) -> Answer<bool> {

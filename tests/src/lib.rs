@@ -30,11 +30,8 @@ pub fn call() -> Call {
 pub fn aggregate<S: Store, O: ObjectStore>(store: S, objects: O, seed: u64) -> Arc<Aggregate<S, O>> {
     let retry =
         Retry { max_attempts: 4, initial: Duration::from_millis(1), factor: 2.0, cap: Duration::from_millis(4) };
-    Arc::new(Aggregate {
-        ledger: Ledger::new(store, Options { retry, seed: Some(seed), ..Options::default() }),
-        quarantine: Quarantine::new(objects, 0),
-        settings: Settings::default(),
-    })
+    let ledger = Ledger::new(store, Options { retry, seed: Some(seed), ..Options::default() });
+    Arc::new(Aggregate::new(ledger, Quarantine::new(objects, 0), Settings::default()))
 }
 
 /// Handles an invocation that must succeed.
@@ -53,6 +50,13 @@ pub async fn fail<S: Store, O: ObjectStore>(function: &Aggregate<S, O>, payload:
 pub fn documents(tables: &Tables) -> Value {
     let exact = |raw: &str| serde_json::from_str::<Value>(&quoted_numbers(raw)).unwrap();
     VIEWS.iter().map(|view| (view.name.to_owned(), exact((view.document)(tables).unwrap().get()))).collect()
+}
+
+/// The views of the products alone, as [`documents`] gives them.
+pub fn catalogue(tables: &Tables) -> Value {
+    let all = documents(tables);
+    let only = ["sellers", "categories", "lowStock"].map(|view| (view.to_owned(), all[view].clone()));
+    Value::Object(only.into_iter().collect())
 }
 
 /// A JSON text with every number in quotes.

@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use tidemark_archive::{ArchiveError, ObjectStore};
-use tidemark_ledger::{Answer, Cursor, LaneId, Metered, Page, PlanId, Store, Units, Written};
+use tidemark_ledger::{
+    Answer, AppRetention, Cursor, Floor, LaneId, Metered, Page, PlanId, Row, RowPage, Store, Units, Written,
+};
 use tidemark_model::fold::sum;
-use tidemark_model::views::{self, Tables};
-use tidemark_model::{Key, Known, Measures, Rows, State, Transition};
+use tidemark_model::rows::{Combine, TTL};
+use tidemark_model::views::{self, Ranking, Tables};
+use tidemark_model::{Decimal, Key, Known, Measures, Rows, State, Transition};
 
 #[derive(Clone, Default)]
 pub struct MemoryStore(Arc<Mutex<Items>>);
@@ -15,7 +18,9 @@ pub struct MemoryStore(Arc<Mutex<Items>>);
 #[derive(Clone, Default)]
 pub struct Items {
     pub entities: BTreeMap<Key, Entity>,
-    pub rows: BTreeMap<Key, Row>,
+    pub rows: BTreeMap<Key, StoredRow>,
+    pub floors: BTreeMap<&'static str, Floor>,
+    pub retention: AppRetention,
     pub cursors: BTreeMap<LaneId, Cursor>,
     pub plans: BTreeMap<(LaneId, PlanId), Vec<u8>>,
     pub lanes: BTreeMap<LaneId, String>,
@@ -28,9 +33,22 @@ pub struct Entity {
 }
 
 #[derive(Clone, Default)]
-pub struct Row {
+pub struct StoredRow {
     pub measures: Measures,
+    pub rank: Option<Decimal>,
     pub marks: BTreeMap<LaneId, u64>,
+    pub befores: BTreeMap<LaneId, Decimal>,
+}
+
+impl StoredRow {
+    fn seen_by(&self, lane: &LaneId) -> Row {
+        Row {
+            measures: self.measures.clone(),
+            rank: self.rank,
+            mark: self.marks.get(lane).copied().unwrap_or(0),
+            before: self.befores.get(lane).copied().unwrap_or_default(),
+        }
+    }
 }
 
 impl MemoryStore {
@@ -130,17 +148,65 @@ impl Store for MemoryStore {
         read(Page { found: keys.iter().filter_map(mark).collect(), unprocessed: Vec::new() })
     }
 
-    async fn add_row(&self, lane: &LaneId, seq: u64, key: &Key, delta: &Measures) -> Answer<bool> {
+    async fn add_row(
+        &self,
+        lane: &LaneId,
+        seq: u64,
+        key: &Key,
+        delta: &Measures,
+        ranking: Option<&'static Ranking>,
+    ) -> Answer<Option<Row>> {
         let mut items = self.items();
         let row = items.rows.entry(key.clone()).or_default();
-        if row.marks.get(lane).is_some_and(|mark| *mark >= seq) {
-            return written(false);
+        if row.marks.get(lane).is_none_or(|mark| *mark < seq) {
+            row.marks.insert(lane.clone(), seq);
+            if let Some(ranking) = ranking {
+                row.befores.insert(lane.clone(), row.measures.get(ranking.present));
+            }
+            for (name, n) in delta.iter() {
+                match Combine::of(name) {
+                    Combine::Sum => row.measures.add(name, n),
+                    _ if name == TTL => row.measures.set(name, n),
+                    _ if row.measures.find(name).is_none() => row.measures.add(name, n),
+                    _ => {}
+                }
+            }
         }
-        row.marks.insert(lane.clone(), seq);
-        for (name, n) in delta.iter() {
-            row.measures.add(name, n);
+        let answered = ranking.is_some() || ["min", "max"].iter().any(|name| delta.find(name).is_some());
+        written(answered.then(|| row.seen_by(lane)))
+    }
+
+    async fn set_extreme(&self, key: &Key, name: &'static str, value: Decimal) -> Answer<bool> {
+        let mut items = self.items();
+        let row = items.rows.get_mut(key).unwrap();
+        let old = row.measures.find(name);
+        row.measures.add(name, value);
+        written(row.measures.find(name) != old)
+    }
+
+    async fn read_floor(&self, ranking: &'static Ranking) -> Answer<Floor> {
+        read(self.items().floors.get(ranking.board).copied().unwrap_or_default())
+    }
+
+    async fn set_floor(&self, ranking: &'static Ranking, seen: Floor, floor: Floor) -> Answer<bool> {
+        let mut items = self.items();
+        let old = items.floors.entry(ranking.board).or_default();
+        let same = *old == seen;
+        if same {
+            *old = floor;
         }
-        written(true)
+        written(same)
+    }
+
+    async fn set_rank(&self, key: &Key, ranking: &'static Ranking, seen: &Row, rank: Option<Decimal>) -> Answer<bool> {
+        let mut items = self.items();
+        let row = items.rows.get_mut(key).unwrap();
+        let same = |name| row.measures.get(name) == seen.measures.get(name);
+        let same = same(ranking.by) && same(ranking.present) && (rank.is_some() || row.rank == seen.rank);
+        if same {
+            row.rank = rank;
+        }
+        written(same)
     }
 
     async fn finish(&self, lane: &LaneId, seq: u64) -> Answer<bool> {
@@ -148,6 +214,20 @@ impl Store for MemoryStore {
         let cursor = items.cursors.get_mut(lane).filter(|cursor| cursor.seq == seq);
         let found = cursor.map(|cursor| cursor.pending = false).is_some();
         written(found)
+    }
+
+    async fn rows(&self, after: Option<&Key>) -> Answer<RowPage> {
+        let items = self.items();
+        let mut rows = items.rows.iter().filter(|(key, _)| after.is_none_or(|after| *key > after));
+        // A few a page, so that paging is used.
+        let page: Vec<(Key, Row)> =
+            rows.by_ref().take(7).map(|(key, row)| (key.clone(), row.seen_by(&LaneId::stored("none")))).collect();
+        let next = rows.next().and(page.last()).map(|(key, _)| key.clone());
+        read((page, next))
+    }
+
+    async fn read_retention(&self) -> Answer<AppRetention> {
+        read(self.items().retention.clone())
     }
 
     async fn lanes(&self, after: Option<&LaneId>) -> Answer<Vec<LaneId>> {

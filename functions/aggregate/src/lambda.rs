@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lambda_runtime::{Error, LambdaEvent, Runtime, service_fn};
 use serde_json::Value;
+use futures_util::FutureExt;
 use tidemark_archive::{Bucket, ObjectStore, Quarantine};
 use tidemark_ledger::dynamo::{DynamoStore, Tables};
 use tidemark_ledger::{Call, Ledger, Store};
@@ -32,11 +33,11 @@ pub async fn run() -> Result<(), Error> {
     let config = config.inspect_err(|e| tracing::error!(error = %e, "function cannot start"))?;
     let clients = Clients::from_env(&config.ledger.retry).await;
     let tables = Tables { state: config.state_table, views: config.views_table };
-    let aggregate = Aggregate {
-        quarantine: Quarantine::new(Bucket::new(clients.s3, config.bucket), config.ledger.epoch),
-        ledger: Ledger::new(DynamoStore::new(clients.dynamodb, tables), config.ledger),
-        settings: config.settings,
-    };
+    let aggregate = Aggregate::new(
+        Ledger::new(DynamoStore::new(clients.dynamodb, tables), config.ledger.clone()),
+        Quarantine::new(Bucket::new(clients.s3, config.bucket), config.ledger.epoch),
+        config.settings,
+    );
     let (aggregate, namespace) = (&aggregate, config.metrics_namespace.as_str());
     // The handler borrows what lives until the process ends.
     let handler = service_fn(move |event: LambdaEvent<Value>| invoke(aggregate, namespace, event));
@@ -51,7 +52,8 @@ async fn invoke<S: Store, O: ObjectStore>(
     let request_id = event.context.request_id.as_str();
     let span = tracing::info_span!("invocation", request_id);
     let call = call(event.context.deadline);
-    let (mut report, outcome) = aggregate.handle(body(), call).instrument(span.clone()).await;
+    // Boxed: unboxed, the runtime's layers around it nest types deeper than the compiler goes.
+    let (mut report, outcome) = aggregate.handle(body(), call).instrument(span.clone()).boxed().await;
     println!("{}", report.emf(namespace, request_id, call.now_ms, now_ms()));
     // The answer is for people who invoke by hand, and Lambda takes no more than 6 MB of it.
     report.rejects.truncate(REJECTS_ANSWERED);

@@ -11,12 +11,12 @@ mod lambda;
 mod raw_body;
 mod report;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use futures_util::future::join_all;
 use tidemark_archive::{ArchiveError, ObjectStore, Quarantine};
-use tidemark_ledger::{Call, Ledger, LedgerError, Receipt, Store, off_thread};
+use tidemark_ledger::{AppRetention, Call, Ledger, LedgerError, Metered, Receipt, Store, off_thread};
 use tidemark_model::kafka::InvocationError;
 use tidemark_model::{Batch, Settings, decode};
 use tokio::time::timeout_at;
@@ -30,9 +30,14 @@ pub struct Aggregate<S, O> {
     pub ledger: Ledger<S>,
     /// Where bad records go.
     pub quarantine: Quarantine<O>,
-    /// How records are decoded; the time is each invocation's.
+    /// How records are decoded; the time is each invocation's, and apps may have retentions of their
+    /// own.
     pub settings: Settings,
+    retention: Mutex<Option<(i64, AppRetention)>>,
 }
+
+/// How long retention settings are relied on, in ms.
+const RETENTION_READ_EVERY_MS: i64 = 60_000;
 
 /// An invocation that failed: all of its records will come again.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +45,9 @@ pub enum AggregateError {
     /// The payload is not a Kafka invocation.
     #[error(transparent)]
     Invocation(#[from] InvocationError),
+    /// The retention settings could not be read.
+    #[error("retention settings could not be read")]
+    Settings(#[from] LedgerError),
     /// The process is shutting down.
     #[error("process is shutting down; the records will come again")]
     Stopping,
@@ -77,6 +85,13 @@ impl AggregateError {
     }
 }
 
+impl<S, O> Aggregate<S, O> {
+    /// The function.
+    pub fn new(ledger: Ledger<S>, quarantine: Quarantine<O>, settings: Settings) -> Self {
+        Self { ledger, quarantine, settings, retention: Mutex::default() }
+    }
+}
+
 impl<S: Store, O: ObjectStore> Aggregate<S, O> {
     /// Handles one invocation's payload: every partition in it is a lane, committed beside the
     /// others; one that fails does not undo them. What was done is reported in any case.
@@ -84,8 +99,11 @@ impl<S: Store, O: ObjectStore> Aggregate<S, O> {
     /// # Errors
     /// One of the failures, if any; all failures are logged.
     pub async fn handle(&self, payload: Bytes, call: Call) -> (Report, Result<(), AggregateError>) {
-        let settings = Settings { now_ms: call.now_ms, ..self.settings.clone() };
         let mut report = Report::default();
+        let settings = match self.settings(call, &mut report).await {
+            Ok(settings) => settings,
+            Err(error) => return (report, Err(error.into())),
+        };
         let batches = match off_thread(move || decode(&payload, &settings)).await {
             Some(Ok(batches)) => batches,
             Some(Err(error)) => return (report, Err(error.into())),
@@ -104,6 +122,28 @@ impl<S: Store, O: ObjectStore> Aggregate<S, O> {
             }
         }
         (report, failure.map_or(Ok(()), Err))
+    }
+
+    /// How this invocation's records are decoded.
+    async fn settings(&self, call: Call, report: &mut Report) -> Result<Settings, LedgerError> {
+        let known = self.retention.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let known = known.filter(|(read_ms, _)| call.now_ms - read_ms < RETENTION_READ_EVERY_MS);
+        let apps = match known {
+            Some((_, apps)) => apps,
+            None => {
+                let Metered { value, units } = self.ledger.read_retention(call).await?;
+                report.read_units += units.read;
+                *self.retention.lock().unwrap_or_else(PoisonError::into_inner) = Some((call.now_ms, value.clone()));
+                value
+            }
+        };
+        let of = |apps: Vec<(String, i64)>| apps.into_iter().map(|(app, days)| (app.into(), days));
+        Ok(Settings {
+            now_ms: call.now_ms,
+            activity_retention: self.settings.activity_retention.with_apps(of(apps.activity)),
+            metrics_retention: self.settings.metrics_retention.with_apps(of(apps.metrics)),
+            ..self.settings.clone()
+        })
     }
 
     async fn commit(&self, batch: Batch, call: Call) -> (Arc<Batch>, Receipt, Result<(), AggregateError>) {
@@ -174,6 +214,9 @@ fn log_commit(batch: &Batch, receipt: &Receipt) {
         rejects = batch.rejects.len(),
         duplicates = receipt.duplicates,
         late = batch.late,
+        empty = batch.empty,
+        contradictions = receipt.contradictions,
+        overflow = receipt.overflow,
         plans = receipt.plans,
         entities = receipt.entities,
         rows = receipt.rows,

@@ -14,8 +14,14 @@ pub struct Report {
     pub records: usize,
     /// Records that changed nothing new.
     pub duplicates: usize,
-    /// Records past their entity's retention.
+    /// Records past the retention of their entity or window.
     pub late: usize,
+    /// Well-formed records that said nothing, such as tombstones.
+    pub empty: usize,
+    /// Changes that claimed another state before them than the stored one, which won.
+    pub contradictions: usize,
+    /// Metric points of tag sets beyond the limit, counted as overflow.
+    pub overflow: usize,
     /// Entities changed.
     pub entities: usize,
     /// Rows changed.
@@ -67,6 +73,9 @@ impl Report {
         self.records += batch.positions.len();
         self.duplicates += receipt.duplicates;
         self.late += batch.late;
+        self.empty += batch.empty;
+        self.contradictions += receipt.contradictions;
+        self.overflow += receipt.overflow;
         self.newest_ms = self.newest_ms.max(batch.newest_ms());
         self.rejects.extend(batch.rejects.iter().map(|reject| Rejected {
             topic: batch.topic.clone(),
@@ -85,6 +94,9 @@ impl Report {
             ("Rejects", Unit::Count, count(self.rejects.len())),
             ("Duplicates", Unit::Count, count(self.duplicates)),
             ("Late", Unit::Count, count(self.late)),
+            ("Empty", Unit::Count, count(self.empty)),
+            ("Contradictions", Unit::Count, count(self.contradictions)),
+            ("OverflowPoints", Unit::Count, count(self.overflow)),
             ("Conflicts", Unit::Count, count(self.conflicts)),
             ("RedonePlans", Unit::Count, count(self.redone)),
             ("ReadUnits", Unit::Count, self.read_units),

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use futures_util::future::ready;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tidemark_model::{Key, Map, Transition};
 
 use crate::requests::Requests;
-use crate::{LaneId, LedgerError, Plan, Store, StoreError, Written, off_thread};
+use crate::rows::apply_rows;
+use crate::{LaneId, LedgerError, Options, Plan, Store, StoreError, Written, off_thread};
 
 /// What became of a plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,22 +26,26 @@ pub enum Applied {
     Overtaken,
 }
 
+/// As whose and which plan something is applied, and when.
+pub(crate) struct Applying<'a, S> {
+    pub(crate) store: &'a S,
+    pub(crate) requests: &'a Requests,
+    pub(crate) options: &'a Options,
+    pub(crate) lane: &'a LaneId,
+    pub(crate) seq: u64,
+    pub(crate) now_ms: i64,
+}
+
 /// Applies a plan as its lane's `seq`. Safe to repeat, at any time, beside others.
-pub(crate) async fn apply<S: Store>(
-    store: &S,
-    requests: &Requests,
-    concurrency: usize,
-    lane: &LaneId,
-    seq: u64,
-    plan: Arc<Plan>,
-) -> Result<Applied, LedgerError> {
+pub(crate) async fn apply<S: Store>(applying: Applying<'_, S>, plan: Arc<Plan>) -> Result<Applied, LedgerError> {
+    let Applying { store, requests, options, lane, seq, now_ms } = applying;
     // Collected first: a closure inside a stream would keep the future from being `Send`.
     let writes: Vec<_> = plan
         .transitions
         .chunks(S::WRITE_ENTITIES)
         .map(|transitions| write_entities(store, requests, lane, seq, transitions))
         .collect();
-    let marks: Vec<Vec<u64>> = stream::iter(writes).buffered(concurrency).try_collect().await?;
+    let marks: Vec<Vec<u64>> = stream::iter(writes).buffered(options.concurrency).try_collect().await?;
     let marks: Vec<u64> = marks.into_iter().flatten().collect();
     if marks.iter().any(|mark| *mark > seq) {
         return Ok(Applied::Overtaken);
@@ -50,14 +54,15 @@ pub(crate) async fn apply<S: Store>(
     let entities = marks.iter().filter(|mark| **mark == seq).count();
     let sums = move || {
         let applied = plan.transitions.iter().zip(marks).filter(|(_, mark)| *mark == seq);
-        plan.deltas(applied.map(|(transition, _)| transition))
+        let mut deltas = plan.deltas(applied.map(|(transition, _)| transition));
+        // A window that may be gone must not come back with this share alone.
+        deltas.retain(|(_, delta)| delta.expires_ms().is_none_or(|expires| expires > now_ms));
+        deltas
     };
     let deltas = off_thread(sums).await.ok_or(LedgerError::Deadline)?;
-    let adds: Vec<_> =
-        deltas.iter().map(|(key, delta)| requests.send(move || store.add_row(lane, seq, key, delta))).collect();
-    stream::iter(adds).buffer_unordered(concurrency).try_for_each(|_already| ready(Ok(()))).await?;
+    let Some(rows) = apply_rows(&applying, deltas).await? else { return Ok(Applied::Overtaken) };
     requests.send(|| store.finish(lane, seq)).await?;
-    Ok(Applied::Done { entities, rows: deltas.len(), conflicts: planned - entities })
+    Ok(Applied::Done { entities, rows, conflicts: planned - entities })
 }
 
 /// Step 5 for one request's worth of transitions: the lane's mark on each entity afterwards. Equal

@@ -4,13 +4,19 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
-use tidemark_model::{Batch, Fold, Key, Known, Map, fold};
+use tidemark_model::metric::{Admission, Point};
+use tidemark_model::time::DAY_MS;
+use tidemark_model::views::rejects;
+use tidemark_model::{Batch, Fold, Key, Known, Map, Rows, State, fold};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use crate::apply::{apply, partly_throttled};
+use crate::apply::{Applying, apply, partly_throttled};
+use crate::plan::{Planned, Weightless};
 use crate::requests::{Requests, Retry};
-use crate::{Applied, Cursor, Lane, LaneId, LedgerError, Plan, PlanId, Store, off_thread};
+use crate::{
+    Applied, AppRetention, Cursor, Lane, LaneId, LedgerError, Metered, Plan, PlanId, Store, off_thread,
+};
 
 /// Commits batches on a store.
 pub struct Ledger<S> {
@@ -31,13 +37,15 @@ pub struct Options {
     pub retry: Retry,
     /// How long written plans are kept, in seconds. Longer than anything may stay pending.
     pub plan_retention_s: i64,
+    /// Rows of a ranking that its top must show.
+    pub top: usize,
     /// Seeds plan ids and jitter; `None` takes the operating system's randomness.
     pub seed: Option<u64>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { epoch: 0, concurrency: 32, retry: Retry::default(), plan_retention_s: 14 * 86_400, seed: None }
+        Self { epoch: 0, concurrency: 32, retry: Retry::default(), plan_retention_s: 14 * 86_400, top: 100, seed: None }
     }
 }
 
@@ -57,6 +65,10 @@ pub struct Receipt {
     pub lane: String,
     /// Changes that said nothing new.
     pub duplicates: usize,
+    /// Changes that claimed another state before them than the stored one, which won.
+    pub contradictions: usize,
+    /// Points of tag sets beyond the limit, counted as overflow.
+    pub overflow: usize,
     /// Plans committed.
     pub plans: usize,
     /// Entities changed.
@@ -92,6 +104,16 @@ impl<S: Store> Ledger<S> {
     /// The store.
     pub fn store(&self) -> &S {
         &self.store
+    }
+
+    /// Reads the retention settings.
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    pub async fn read_retention(&self, call: Call) -> Result<Metered<AppRetention>, LedgerError> {
+        let requests = self.requests(call);
+        let value = requests.send(|| self.store.read_retention()).await?;
+        Ok(Metered { value, units: requests.spent().units })
     }
 
     /// Commits a batch. When the result is `Ok`, all of it is in the rows, once; what was done and
@@ -144,31 +166,32 @@ impl<S: Store> Ledger<S> {
             check_name(cursor, lane)?;
             if cursor.pending {
                 receipt.redone += 1;
-                self.redo(&lane.id, cursor, requests).await?;
+                self.redo(&lane.id, cursor, call, requests).await?;
                 return Ok(false);
             }
             check_epoch(cursor, lane, batch)?;
         }
         let through = cursor.as_ref().and_then(|cursor| cursor.through);
-        let (duplicates, plans) = intend(Arc::clone(batch), known, through).await?;
-        if cursor.is_none() && !plans.is_empty() {
-            self.begin(lane, batch, requests, receipt).await?;
+        let intention = intend(Arc::clone(batch), known, through).await?;
+        if cursor.is_none() && !intention.plans.is_empty() {
+            self.begin(lane, batch, call, requests, receipt).await?;
         }
         if receipt.plans == 0 {
-            receipt.duplicates = duplicates;
+            receipt.duplicates = intention.duplicates;
+            receipt.contradictions = intention.contradictions;
         }
+        receipt.overflow += intention.overflow;
         let mut conflicted = 0;
-        let last = plans.len().saturating_sub(1);
-        let seq = cursor.as_ref().map_or(0, |cursor| cursor.seq);
-        for ((at, (plan, body)), seq) in plans.iter().enumerate().zip(seq + 1..) {
-            let next = self.next_cursor(batch, lane, call, cursor.as_ref(), seq, at == last);
+        let mut cursor = cursor.unwrap_or_else(|| unwritten(lane));
+        for Planned { plan, body, through } in &intention.plans {
+            cursor = self.next_cursor(&cursor, batch, call, *through);
             let expires_s = call.now_ms / 1_000 + self.options.plan_retention_s;
-            requests.send(|| self.store.write_plan(&lane.id, &next.plan, body, expires_s)).await?;
-            if !requests.send(|| self.store.advance(&lane.id, &next)).await? {
+            requests.send(|| self.store.write_plan(&lane.id, &cursor.plan, body, expires_s)).await?;
+            if !requests.send(|| self.store.advance(&lane.id, &cursor)).await? {
                 return Ok(false);
             }
             receipt.plans += 1;
-            match apply(&self.store, requests, self.options.concurrency, &lane.id, seq, Arc::clone(plan)).await? {
+            match self.apply(&lane.id, cursor.seq, Arc::clone(plan), call, requests).await? {
                 Applied::Overtaken => return Ok(false),
                 Applied::Done { entities, rows, conflicts } => {
                     receipt.entities += entities;
@@ -178,31 +201,32 @@ impl<S: Store> Ledger<S> {
             }
         }
         receipt.conflicts += conflicted;
-        Ok(conflicted == 0)
+        Ok(conflicted == 0 && !intention.more)
     }
 
-    /// The cursor of the batch's next plan. `through` moves with the last one only, because the
-    /// points that it guards stand there.
-    fn next_cursor(
-        &self,
-        batch: &Batch,
-        lane: &Lane,
-        call: Call,
-        old: Option<&Cursor>,
-        seq: u64,
-        last: bool,
-    ) -> Cursor {
-        let through = old.and_then(|cursor| cursor.through);
-        let through_ts = old.and_then(|cursor| cursor.through_ts);
+    /// The cursor of the lane's next plan. `through` moves as far as the plan's points go.
+    fn next_cursor(&self, old: &Cursor, batch: &Batch, call: Call, through: Option<i64>) -> Cursor {
         Cursor {
-            seq,
+            seq: old.seq + 1,
             plan: PlanId::of_bits(self.random().u128(..)),
             pending: true,
-            through: if last { through.max(batch.last_offset()) } else { through },
-            through_ts: if last { through_ts.max(batch.newest_ms()) } else { through_ts },
+            through: old.through.max(through),
+            through_ts: old.through_ts.max(through.and_then(|through| batch.newest_ms_through(through))),
             since_ms: call.now_ms,
-            name: lane.name.clone(),
+            name: old.name.clone(),
         }
+    }
+
+    async fn apply(
+        &self,
+        lane: &LaneId,
+        seq: u64,
+        plan: Arc<Plan>,
+        call: Call,
+        requests: &Requests,
+    ) -> Result<Applied, LedgerError> {
+        let (store, options, now_ms) = (&self.store, &self.options, call.now_ms);
+        apply(Applying { store, requests, options, lane, seq, now_ms }, plan).await
     }
 
     /// Steps 5 to 7 for a plan that an earlier invocation left pending.
@@ -210,6 +234,7 @@ impl<S: Store> Ledger<S> {
         &self,
         lane: &LaneId,
         cursor: &Cursor,
+        call: Call,
         requests: &Requests,
     ) -> Result<Applied, LedgerError> {
         let body = requests.send(|| self.store.read_plan(lane, &cursor.plan)).await?;
@@ -217,7 +242,7 @@ impl<S: Store> Ledger<S> {
             return Err(LedgerError::PlanMissing { lane: lane.to_string(), plan: cursor.plan.to_string() });
         };
         let plan = off_thread(move || Plan::decode(&body)).await.ok_or(LedgerError::Deadline)??;
-        apply(&self.store, requests, self.options.concurrency, lane, cursor.seq, Arc::new(plan)).await
+        self.apply(lane, cursor.seq, Arc::new(plan), call, requests).await
     }
 
     /// Before a lane's first plan: keeps its name, and finishes what the lane of the epoch before
@@ -226,6 +251,7 @@ impl<S: Store> Ledger<S> {
         &self,
         lane: &Lane,
         batch: &Batch,
+        call: Call,
         requests: &Requests,
         receipt: &mut Receipt,
     ) -> Result<(), LedgerError> {
@@ -235,7 +261,7 @@ impl<S: Store> Ledger<S> {
         let cursor = requests.send(|| self.store.read_cursor(&old.id)).await?;
         if let Some(cursor) = cursor.filter(|cursor| cursor.pending && cursor.name == old.name) {
             receipt.redone += 1;
-            self.redo(&old.id, &cursor, requests).await?;
+            self.redo(&old.id, &cursor, call, requests).await?;
         }
         Ok(())
     }
@@ -246,10 +272,7 @@ impl<S: Store> Ledger<S> {
         requests: &Requests,
         consistent: bool,
     ) -> Result<Map<Key, Known>, LedgerError> {
-        let mut keys: Vec<Key> = batch.changes.iter().map(|change| change.key.clone()).collect();
-        keys.sort_unstable();
-        keys.dedup();
-        let chunks: Vec<Vec<Key>> = keys.chunks(S::READ_KEYS).map(<[Key]>::to_vec).collect();
+        let chunks: Vec<Vec<Key>> = batch.keys().chunks(S::READ_KEYS).map(<[Key]>::to_vec).collect();
         stream::iter(chunks)
             .map(|keys| self.read_chunk(keys, requests, consistent))
             .buffer_unordered(self.options.concurrency)
@@ -288,23 +311,82 @@ impl<S: Store> Ledger<S> {
     }
 }
 
-/// Step 3, off the async thread: how many changes say nothing new, and the plans that do the rest.
+/// What step 3 comes to.
+struct Intention {
+    /// The plans to commit, in their order.
+    plans: Vec<Planned>,
+    /// Whether the batch must be looked at again when they are committed.
+    more: bool,
+    /// Changes that say nothing new.
+    duplicates: usize,
+    /// Changes that contradict what was stored before them.
+    contradictions: usize,
+    /// Points that count as overflow.
+    overflow: usize,
+}
+
+/// Step 3, off the async thread.
 async fn intend(
     batch: Arc<Batch>,
     known: Map<Key, Known>,
     through: Option<i64>,
-) -> Result<(usize, Vec<(Arc<Plan>, Vec<u8>)>), LedgerError> {
-    let work = move || {
-        let Fold { transitions, duplicates } = fold(&batch.changes, &known);
-        // Records that change nothing still move `through` and `through_ts`, by an empty plan: else
-        // one of them, coming again below a later `through`, would look like a recreated topic's.
-        if transitions.is_empty() && batch.last_offset() <= through {
-            return Ok((duplicates, Vec::new()));
-        }
-        let plans = Plan::split(transitions, batch.points(through))?;
-        Ok((duplicates, plans.into_iter().map(|(plan, body)| (Arc::new(plan), body)).collect()))
+) -> Result<Intention, LedgerError> {
+    off_thread(move || plans(&batch, &known, through)).await.unwrap_or(Err(LedgerError::Deadline))
+}
+
+fn plans(batch: &Batch, known: &Map<Key, Known>, through: Option<i64>) -> Result<Intention, LedgerError> {
+    let Fold { mut transitions, duplicates, contradictions } = fold(&batch.changes, known);
+    let intention = |plans, more, overflow| Ok(Intention { plans, more, duplicates, contradictions, overflow });
+    let admission = Admission::new(known, batch.max_tag_sets);
+    let points = batch.points.iter().filter(|point| Some(point.offset) > through);
+    let of_points = points.clone().map(|point| (&point.series, &point.day, point.day.end_ms + point.kept_ms));
+    let of_samples = transitions.iter().filter_map(|transition| match &transition.after {
+        State::Sample(sample) => Some((&sample.series, &sample.day, sample.expires + DAY_MS)),
+        _ => None,
+    });
+    let admitting = admission.steps(of_points.chain(of_samples));
+    if !admitting.is_empty() {
+        return intention(Plan::split(admitting, &[], |_| Rows::default(), None)?, true, 0);
+    }
+    // Records that change nothing still move `through` and `through_ts`, by an empty plan: else one of
+    // them, coming again below a later `through`, would look like a recreated topic's.
+    if transitions.is_empty() && batch.last_offset() <= through {
+        return intention(Vec::new(), false, 0);
+    }
+    let of_samples = admission.settle(&mut transitions);
+    let rejects = batch.rejects.iter().map(|reject| reject.offset).filter(|offset| Some(*offset) > through);
+    let mut weightless: Vec<Weightless<'_>> =
+        points.map(Weightless::Point).chain(rejects.map(Weightless::Reject)).collect();
+    weightless.sort_unstable_by_key(Weightless::offset);
+    let (_, of_points) = admission.rows(pointed(&weightless));
+    let rows = |weightless: &[Weightless<'_>]| {
+        let (mut rows, _) = admission.rows(pointed(weightless));
+        let rejected = weightless.iter().filter(|weightless| matches!(weightless, Weightless::Reject(_))).count();
+        rejects::count(&batch.topic, rejected, &mut rows);
+        rows
     };
-    off_thread(work).await.unwrap_or(Err(LedgerError::Deadline))
+    let plans = Plan::split(transitions, &weightless, rows, batch.last_offset())?;
+    intention(plans, false, of_samples + of_points)
+}
+
+fn pointed<'a>(weightless: &'a [Weightless<'a>]) -> impl Iterator<Item = &'a Point> {
+    weightless.iter().filter_map(|weightless| match weightless {
+        Weightless::Point(point) => Some(*point),
+        Weightless::Reject(_) => None,
+    })
+}
+
+/// The cursor of a lane that has committed nothing yet.
+fn unwritten(lane: &Lane) -> Cursor {
+    Cursor {
+        seq: 0,
+        plan: PlanId::of_bits(0),
+        pending: false,
+        through: None,
+        through_ts: None,
+        since_ms: 0,
+        name: lane.name.clone(),
+    }
 }
 
 /// Fails closed where another lane has this lane's id.

@@ -61,6 +61,12 @@ impl LaneId {
     pub fn mark(&self) -> String {
         format!("~{}", self.0)
     }
+
+    /// The name of the attribute of a competing row that keeps what the row read before the lane's
+    /// newest addition.
+    pub fn before(&self) -> String {
+        format!("^{}", self.0)
+    }
 }
 
 impl fmt::Display for LaneId {

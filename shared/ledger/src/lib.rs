@@ -15,7 +15,9 @@ mod error;
 mod lane;
 mod off_thread;
 mod plan;
+mod rankings;
 mod requests;
+mod rows;
 mod store;
 mod sweep;
 
@@ -25,6 +27,7 @@ pub use error::{LedgerError, StoreError};
 pub use lane::{Cursor, Lane, LaneId, PlanId};
 pub use off_thread::off_thread;
 pub use plan::{MAX_PLAN_BYTES, Plan};
+pub use rankings::Refreshed;
 pub use requests::Retry;
-pub use store::{Answer, Metered, Page, Store, Units, Written};
+pub use store::{Answer, AppRetention, Floor, Metered, Page, Row, RowPage, Store, Units, Written};
 pub use sweep::Swept;

@@ -2,9 +2,12 @@
 //!
 //! Persisted as JSON under zstd, so that a later release reads an earlier one's pending plan.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use tidemark_model::fold::effects;
-use tidemark_model::{Key, Measures, Rows, Transition};
+use tidemark_model::metric::Point;
+use tidemark_model::{Key, Measures, Rows, State, Transition};
 
 use crate::LedgerError;
 
@@ -13,6 +16,8 @@ pub const MAX_PLAN_BYTES: usize = 400_000;
 
 /// A plan's JSON, before compression: bounds memory, and what [`Plan::decode`] must take.
 const MAX_PLAN_TEXT: usize = 16 << 20;
+/// An update expression takes 300 operators and 4 KB (DynamoDB's limits).
+const MAX_MEASURES: usize = 150;
 /// Fast, and within a few percent of the best on plans.
 const ZSTD_LEVEL: i32 = 3;
 
@@ -26,28 +31,82 @@ pub struct Plan {
     pub points: Vec<(Key, Measures)>,
 }
 
+/// A plan with its persisted form, and the last offset whose points it covers, if it does.
+#[derive(Clone, Debug)]
+pub(crate) struct Planned {
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) body: Vec<u8>,
+    pub(crate) through: Option<i64>,
+}
+
+/// What records without an identity do: at their offsets, in ascending order.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Weightless<'a> {
+    /// A metric's point.
+    Point(&'a Point),
+    /// A record set aside, counted.
+    Reject(i64),
+}
+
+impl Weightless<'_> {
+    pub(crate) fn offset(&self) -> i64 {
+        match self {
+            Self::Point(point) => point.offset,
+            Self::Reject(offset) => *offset,
+        }
+    }
+}
+
 impl Plan {
-    /// Splits a batch's work into plans that each fit one item, with their persisted forms, in the
-    /// order in which they must be committed: the points, which `through` guards, stand in the
-    /// last. There is always at least one, be it empty.
+    /// Splits a batch's work into plans that each fit one item, in the order in which they must be
+    /// committed: those with points, which `through` guards, come last and each cover their
+    /// offsets, the last one all of the batch's. There is always at least one, be it empty.
     ///
     /// # Errors
     /// If one transition alone does not fit, which the limits at decoding rule out.
-    pub(crate) fn split(transitions: Vec<Transition>, points: Rows) -> Result<Vec<(Self, Vec<u8>)>, LedgerError> {
+    pub(crate) fn split(
+        transitions: Vec<Transition>,
+        weightless: &[Weightless<'_>],
+        rows: impl Fn(&[Weightless<'_>]) -> Rows,
+        last_offset: Option<i64>,
+    ) -> Result<Vec<Planned>, LedgerError> {
         let mut plans = Vec::new();
-        let mut waiting = vec![Self { transitions, points: points.into_sorted() }];
-        while let Some(mut plan) = waiting.pop() {
-            match plan.encode() {
-                Ok(body) => plans.push((plan, body)),
+        let mut waiting = vec![(transitions, weightless, last_offset)];
+        while let Some((mut transitions, weightless, through)) = waiting.pop() {
+            let plan = Self { transitions, points: rows(weightless).into_sorted() };
+            match plan.fitting() {
+                Ok(body) => plans.push(Planned { plan: Arc::new(plan), body, through }),
                 Err(LedgerError::PlanTooLarge { .. }) if plan.transitions.len() > 1 => {
-                    let later = plan.transitions.split_off(plan.transitions.len() / 2);
-                    waiting.push(Self { transitions: later, points: plan.points });
-                    waiting.push(Self { transitions: plan.transitions, points: Vec::new() });
+                    transitions = plan.transitions;
+                    let later = transitions.split_off(transitions.len() / 2);
+                    waiting.push((later, weightless, through));
+                    waiting.push((transitions, &[], None));
+                }
+                Err(LedgerError::PlanTooLarge { .. }) if !plan.transitions.is_empty() && !weightless.is_empty() => {
+                    waiting.push((Vec::new(), weightless, through));
+                    waiting.push((plan.transitions, &[], None));
+                }
+                Err(LedgerError::PlanTooLarge { .. }) if weightless.len() > 1 => {
+                    let (first, later) = weightless.split_at(weightless.len() / 2);
+                    waiting.push((Vec::new(), later, through));
+                    waiting.push((Vec::new(), first, first.last().map(Weightless::offset)));
                 }
                 Err(error) => return Err(error),
             }
         }
         Ok(plans)
+    }
+
+    /// The persisted form, if every row's delta fits one request, too.
+    fn fitting(&self) -> Result<Vec<u8>, LedgerError> {
+        // Of entities, only a metric's samples can bring many names into one row.
+        let samples = self.transitions.iter().filter(|transition| matches!(transition.after, State::Sample(_)));
+        let mut rows: Rows = self.points.iter().cloned().collect();
+        rows.merge(effects(samples));
+        match rows.iter().map(|(_, delta)| delta.len()).max() {
+            Some(measures) if measures > MAX_MEASURES => Err(LedgerError::PlanTooLarge { bytes: measures }),
+            _ => self.encode(),
+        }
     }
 
     /// The deltas to the rows when only some of the transitions apply.

@@ -4,7 +4,8 @@ use std::future::Future;
 use std::iter::Sum;
 use std::ops::AddAssign;
 
-use tidemark_model::{Key, Known, Measures, Transition};
+use tidemark_model::views::Ranking;
+use tidemark_model::{Decimal, Key, Known, Measures, Transition};
 
 use crate::{Cursor, LaneId, PlanId, StoreError};
 
@@ -70,6 +71,38 @@ pub enum Written {
     Unprocessed,
 }
 
+/// A row that competes in a ranking or has a least and a greatest value, as a request found or left
+/// it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Row {
+    /// Its numbers.
+    pub measures: Measures,
+    /// Its place in its ranking's index, if it has one.
+    pub rank: Option<Decimal>,
+    /// The lane's mark on it; 0 for none.
+    pub mark: u64,
+    /// What its ranking's `present` was before the lane's newest addition.
+    pub before: Decimal,
+}
+
+/// The least number that makes a row of a ranking stand in its index.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Floor {
+    /// Every row that reaches it stands there; `None`: every row that is there at all.
+    pub floor: Option<Decimal>,
+    /// How often it has been set by a look at all rows.
+    pub refreshed: u64,
+}
+
+/// How long apps' activity and metrics are kept, where that is not the default: days by app.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AppRetention {
+    /// Of activity.
+    pub activity: Vec<(String, i64)>,
+    /// Of metrics.
+    pub metrics: Vec<(String, i64)>,
+}
+
 /// The requests of the protocol. Every write may be repeated, late or twice.
 pub trait Store: Send + Sync {
     /// Keys that one [`Store::read_entities`] may ask for (BatchGetItem's limit).
@@ -119,13 +152,39 @@ pub trait Store: Send + Sync {
     fn read_marks(&self, lane: &LaneId, keys: &[Key]) -> impl Future<Output = Answer<Page<(Key, u64), Key>>> + Send;
 
     /// Step 6: adds to a row and sets the lane's mark on it to `seq` IF that mark is absent or
-    /// lower. False: already applied.
+    /// lower; refused, it was already applied. Sums are added, a least or greatest value is set
+    /// where there is none yet, a TTL is set. The row, as it is now, is answered where the delta
+    /// has such a value or the row competes in a ranking, whose `present` of before it keeps.
     fn add_row(
         &self,
         lane: &LaneId,
         seq: u64,
         key: &Key,
         delta: &Measures,
+        ranking: Option<&'static Ranking>,
+    ) -> impl Future<Output = Answer<Option<Row>>> + Send;
+
+    /// Step 6: sets a row's least or greatest value IF this one is beyond it.
+    fn set_extreme(&self, key: &Key, name: &'static str, value: Decimal) -> impl Future<Output = Answer<bool>> + Send;
+
+    /// Step 6: reads a ranking's floor, strongly consistent.
+    fn read_floor(&self, ranking: &'static Ranking) -> impl Future<Output = Answer<Floor>> + Send;
+
+    /// Sets a ranking's floor IF it is still the one that was read.
+    fn set_floor(
+        &self,
+        ranking: &'static Ranking,
+        read: Floor,
+        floor: Floor,
+    ) -> impl Future<Output = Answer<bool>> + Send;
+
+    /// Step 6: gives a row its place in the index, or none, IF it is still as it was seen.
+    fn set_rank(
+        &self,
+        key: &Key,
+        ranking: &'static Ranking,
+        seen: &Row,
+        rank: Option<Decimal>,
     ) -> impl Future<Output = Answer<bool>> + Send;
 
     /// Step 7: sets the cursor to not pending IF its seq is still `seq`.
@@ -133,4 +192,14 @@ pub trait Store: Send + Sync {
 
     /// For the sweeper: the lanes there are, after one, in pages; an empty page is the end.
     fn lanes(&self, after: Option<&LaneId>) -> impl Future<Output = Answer<Vec<LaneId>>> + Send;
+
+    /// For refreshing floors and for snapshots: the rows there are, strongly consistent, after one,
+    /// in pages; the key to go on after, if there are more.
+    fn rows(&self, after: Option<&Key>) -> impl Future<Output = Answer<RowPage>> + Send;
+
+    /// The retention settings.
+    fn read_retention(&self) -> impl Future<Output = Answer<AppRetention>> + Send;
 }
+
+/// Some rows, and the key to go on after.
+pub type RowPage = (Vec<(Key, Row)>, Option<Key>);

@@ -26,7 +26,7 @@ impl<S: Store> Ledger<S> {
             let lanes = requests.send(|| self.store.lanes(after.as_ref())).await?;
             for lane in &lanes {
                 swept.lanes += 1;
-                match self.sweep_lane(lane, pending_before_ms, &requests).await {
+                match self.sweep_lane(lane, pending_before_ms, call, &requests).await {
                     Ok(finished) => swept.finished += usize::from(finished),
                     Err(error) => {
                         tracing::error!(lane = %lane, error = %error, "lane could not be swept");
@@ -41,12 +41,18 @@ impl<S: Store> Ledger<S> {
         }
     }
 
-    async fn sweep_lane(&self, lane: &LaneId, before_ms: i64, requests: &Requests) -> Result<bool, LedgerError> {
+    async fn sweep_lane(
+        &self,
+        lane: &LaneId,
+        before_ms: i64,
+        call: Call,
+        requests: &Requests,
+    ) -> Result<bool, LedgerError> {
         let cursor = requests.send(|| self.store.read_cursor(lane)).await?;
         let Some(cursor) = cursor.filter(|cursor| cursor.pending && cursor.since_ms < before_ms) else {
             return Ok(false);
         };
         tracing::info!(lane = %lane, seq = cursor.seq, since_ms = cursor.since_ms, "finishing a pending plan");
-        Ok(matches!(self.redo(lane, &cursor, requests).await?, Applied::Done { .. }))
+        Ok(matches!(self.redo(lane, &cursor, call, requests).await?, Applied::Done { .. }))
     }
 }

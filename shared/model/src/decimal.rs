@@ -72,6 +72,61 @@ impl Decimal {
         (self.0 % ONE == 0).then_some(self.0 / ONE).and_then(|n| i64::try_from(n).ok())
     }
 
+    /// The number `unscaled` times ten to the minus `scale`: how Kafka Connect writes decimals.
+    ///
+    /// # Errors
+    /// If it has too many digits.
+    pub fn scaled(unscaled: i128, scale: i32) -> Result<Self, DecimalError> {
+        format!("{unscaled}e{}", -i64::from(scale)).parse()
+    }
+
+    /// Reads a JSON number as [`FromStr`] does, but rounds what is finer than there are digits, half
+    /// to even: for measurements, which are no money.
+    ///
+    /// # Errors
+    /// If it is too large or no number.
+    pub fn nearest(text: &str) -> Result<Self, DecimalError> {
+        match text.parse() {
+            Err(DecimalError::TooFine) => {}
+            read => return read,
+        }
+        let (negative, number) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
+        let (mantissa, exponent) = match number.split_once(['e', 'E']) {
+            Some((mantissa, exponent)) => (mantissa, parse_exponent(exponent)?),
+            None => (number, 0),
+        };
+        let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+        let digits = format!("{whole}{fraction}");
+        // So many of the digits are units; the others decide how the last one is rounded.
+        let kept = i64::from(FRACTION_DIGITS) + exponent + whole.len() as i64;
+        let (kept, dropped) = match usize::try_from(kept) {
+            Ok(kept) => digits.split_at_checked(kept).unwrap_or((&digits, "")),
+            Err(_) => return Ok(Self::ZERO),
+        };
+        let units: i128 = format!("0{kept}").parse().map_err(|_| DecimalError::TooLarge)?;
+        let rest = dropped.strip_prefix('5').map(|rest| rest.bytes().any(|b| b != b'0'));
+        let up = match rest {
+            Some(more_than_half) => more_than_half || units % 2 == 1,
+            None => dropped.starts_with(['6', '7', '8', '9']),
+        };
+        let units = units + i128::from(up);
+        if units >= LIMIT {
+            return Err(DecimalError::TooLarge);
+        }
+        Ok(Self(if negative { -units } else { units }))
+    }
+
+    /// The largest whole number that is not above it; at the ends of 64 bits, those.
+    pub fn floor(self) -> i64 {
+        let floor = self.0.div_euclid(ONE);
+        i64::try_from(floor).unwrap_or(if floor < 0 { i64::MIN } else { i64::MAX })
+    }
+
+    /// The closest binary float: for sketches, never for money.
+    pub fn to_f64(self) -> f64 {
+        self.0 as f64 / ONE as f64
+    }
+
     /// Rounded half to even to a number of digits after the point: for display.
     #[must_use]
     pub fn rounded(self, digits: u32) -> Self {
@@ -257,6 +312,32 @@ mod tests {
         for (n, expect) in [("2.665", "2.66"), ("2.675", "2.68"), ("-2.667", "-2.67"), ("7", "7")] {
             assert_eq!(decimal(n).rounded(2).to_string(), expect);
         }
+    }
+
+    #[test]
+    fn a_measurement_is_rounded_half_to_even() {
+        for (text, expect) in [
+            ("12.345678901234567", "12.345678901235"),
+            ("0.0000000000005", "0"),
+            ("0.0000000000015", "0.000000000002"),
+            ("-0.00000000000051", "-0.000000000001"),
+            ("1.5e-12", "0.000000000002"),
+            ("1e-300", "0"),
+            ("999999999999999.9999999999999", "1000000000000000"),
+            ("2.50", "2.5"),
+        ] {
+            assert_eq!(Decimal::nearest(text).unwrap().to_string(), expect, "{text}");
+        }
+        assert_eq!(Decimal::nearest("1e300"), Err(DecimalError::TooLarge));
+        assert_eq!(Decimal::nearest("x"), Err(DecimalError::NotANumber));
+    }
+
+    #[test]
+    fn scaled_is_connects_decimal() {
+        for (unscaled, scale, expect) in [(151_403, 2, "1514.03"), (-5, 3, "-0.005"), (7, 0, "7"), (7, -2, "700")] {
+            assert_eq!(Decimal::scaled(unscaled, scale).unwrap().to_string(), expect);
+        }
+        assert_eq!(Decimal::scaled(1, 13), Err(DecimalError::TooFine));
     }
 
     proptest! {

@@ -3,9 +3,9 @@
 use rayon::prelude::*;
 
 use crate::kafka::{Invocation, InvocationError, Partition, RawRecord};
-use crate::stream::{Accepted, Settings, Stream};
-use crate::views::rejects;
-use crate::{Change, Rows};
+use crate::metric::{Point, TagSets};
+use crate::stream::{Accepted, Input, Said, Settings, Stream};
+use crate::{Change, Key};
 
 /// Records that one thread decodes in a row: enough to outweigh handing them over.
 const CHUNK: usize = 256;
@@ -23,12 +23,20 @@ pub struct Batch {
     pub partition: i32,
     /// The position of every record, in ascending order.
     pub positions: Vec<Position>,
-    /// What the good records say, in the order of their offsets.
+    /// What the good records say of entities, in the order of their offsets.
     pub changes: Vec<Change>,
+    /// What they contribute without an identity, in the order of their offsets.
+    pub points: Vec<Point>,
     /// The records to set aside, in the order of their offsets.
     pub rejects: Vec<Reject>,
-    /// Records that came after their entity may have been forgotten.
+    /// Good records that said something.
+    pub counted: usize,
+    /// Good records that said nothing, such as tombstones.
+    pub empty: usize,
+    /// Records that came after their entity or window may have been forgotten.
     pub late: usize,
+    /// Tag sets of one metric and day at most.
+    pub max_tag_sets: usize,
 }
 
 /// Where a record stands in its partition.
@@ -73,13 +81,19 @@ impl Batch {
         self.positions.iter().filter_map(|p| p.timestamp_ms).max()
     }
 
-    /// What the records without an identity of their own add to the rows: those above `through`
-    /// only, because the ones up to it have been counted.
-    pub fn points(&self, through: Option<i64>) -> Rows {
-        let new = self.rejects.iter().filter(|reject| Some(reject.offset) > through).count();
-        let mut rows = Rows::default();
-        rejects::count(&self.topic, new, &mut rows);
-        rows
+    /// The newest Kafka timestamp of the records up to an offset, in ms.
+    pub fn newest_ms_through(&self, offset: i64) -> Option<i64> {
+        self.positions.iter().filter(|p| p.offset <= offset).filter_map(|p| p.timestamp_ms).max()
+    }
+
+    /// The entities that decide what the batch does, each once.
+    pub fn keys(&self) -> Vec<Key> {
+        let sets = self.points.iter().map(|point| TagSets::key(&point.series, &point.day));
+        let mut keys: Vec<Key> = self.changes.iter().map(|change| change.key.clone()).chain(sets).collect();
+        keys.extend(self.changes.iter().filter_map(|change| TagSets::key_of(&change.state)));
+        keys.sort_unstable();
+        keys.dedup();
+        keys
     }
 }
 
@@ -88,39 +102,62 @@ fn decode_partition(source: &str, partition: &Partition<'_>, settings: &Settings
     let parts: Vec<Decoded> =
         partition.records.par_chunks(CHUNK).map(|records| decode_chunk(stream, records, settings)).collect();
     let position = |record: &RawRecord<'_>| Position { offset: record.offset, timestamp_ms: record.timestamp_ms() };
-    let mut all = Decoded { changes: Vec::with_capacity(partition.records.len()), ..Decoded::default() };
-    for mut part in parts {
-        all.changes.append(&mut part.changes);
-        all.rejects.append(&mut part.rejects);
-        all.late += part.late;
+    let mut all = Decoded::default();
+    all.said.changes.reserve(partition.records.len());
+    for part in parts {
+        all.append(part);
     }
     Batch {
         source: source.to_owned(),
         topic: partition.topic.to_string(),
         partition: partition.partition,
         positions: partition.records.iter().map(position).collect(),
-        changes: all.changes,
+        changes: all.said.changes,
+        points: all.said.points,
         rejects: all.rejects,
+        counted: all.counted,
+        empty: all.empty,
         late: all.late,
+        max_tag_sets: settings.max_tag_sets,
     }
 }
 
 /// What some records come to, in their order.
 #[derive(Default)]
 struct Decoded {
-    changes: Vec<Change>,
+    said: Said,
     rejects: Vec<Reject>,
+    counted: usize,
+    empty: usize,
     late: usize,
 }
 
+impl Decoded {
+    fn append(&mut self, mut other: Self) {
+        self.said.changes.append(&mut other.said.changes);
+        self.said.points.append(&mut other.said.points);
+        self.rejects.append(&mut other.rejects);
+        self.counted += other.counted;
+        self.empty += other.empty;
+        self.late += other.late;
+    }
+}
+
 fn decode_chunk(stream: Option<&Stream>, records: &[RawRecord<'_>], settings: &Settings) -> Decoded {
-    let mut decoded = Decoded { changes: Vec::with_capacity(records.len()), ..Decoded::default() };
+    let mut decoded = Decoded::default();
+    decoded.said.changes.reserve(records.len());
     let mut value = Vec::new();
     for record in records {
-        match decode_record(stream, record, &mut value, settings) {
-            Ok(Accepted::Change(change)) => decoded.changes.push(change),
+        let said = &mut decoded.said;
+        let before = (said.changes.len(), said.points.len());
+        match decode_record(stream, record, &mut value, settings, said) {
+            Ok(Accepted::Counted) => decoded.counted += 1,
+            Ok(Accepted::Nothing) => decoded.empty += 1,
             Ok(Accepted::Late) => decoded.late += 1,
             Err(reason) => {
+                // What is set aside is set aside whole.
+                said.changes.truncate(before.0);
+                said.points.truncate(before.1);
                 let reason = shortened(reason);
                 decoded.rejects.push(Reject { offset: record.offset, reason, record: record.to_json() });
             }
@@ -143,9 +180,10 @@ fn decode_record(
     record: &RawRecord<'_>,
     value: &mut Vec<u8>,
     settings: &Settings,
+    said: &mut Said,
 ) -> Result<Accepted, String> {
     let stream = stream.ok_or("topic carries no known stream")?;
     value.clear();
-    record.append_value(value)?;
-    (stream.decode)(record, value, settings)
+    let value = record.append_value(value)?.then_some(value.as_slice());
+    (stream.decode)(&Input { record, value, settings }, said)
 }

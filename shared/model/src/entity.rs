@@ -6,15 +6,30 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::Key;
+use crate::activity::{Event, Seen};
+use crate::metric::{Sample, TagSets};
+use crate::order::{Item, Order};
 use crate::product::Product;
 
-/// The state of one entity, as it is stored. One line per kind of entity.
+/// The state of one entity, as it is stored. One line per kind of entity, here and below.
 ///
 /// The JSON form is persisted and read by later releases: new fields need a default.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum State {
     /// A product of the catalogue.
     Product(Product),
+    /// An order.
+    Order(Order),
+    /// A line of an order.
+    Item(Item),
+    /// Something that a user did.
+    Event(Event),
+    /// A user or a session was seen in an app on a day.
+    Seen(Seen),
+    /// A metric's point that has an identity.
+    Sample(Sample),
+    /// The tag sets of a metric on a day.
+    TagSets(TagSets),
 }
 
 impl State {
@@ -22,12 +37,53 @@ impl State {
     pub fn expires(&self) -> Option<i64> {
         match self {
             Self::Product(product) => product.expires(),
+            Self::Order(order) => order.expires,
+            Self::Item(item) => item.expires,
+            Self::Event(event) => Some(event.expires),
+            Self::Seen(seen) => Some(seen.expires),
+            Self::Sample(sample) => Some(sample.expires),
+            Self::TagSets(sets) => Some(sets.expires),
         }
+    }
+
+    /// Whether the newest record told everything, so that no other can add to it.
+    pub fn is_whole(&self) -> bool {
+        match self {
+            Self::Order(order) => order.is_whole(),
+            Self::Item(item) => item.is_whole(),
+            _ => true,
+        }
+    }
+
+    /// This state with what its record left out taken from another one's: each field as the
+    /// newest record that told it. Of two states in turn, whichever order they come in.
+    #[must_use]
+    pub fn merged(&self, own: Version, other: &Self, others: Version) -> Self {
+        match (self, other) {
+            (Self::Order(a), Self::Order(b)) => Self::Order(a.merged(own, b, others)),
+            (Self::Item(a), Self::Item(b)) => Self::Item(a.merged(own, b, others)),
+            _ => self.clone(),
+        }
+    }
+
+    /// Whether a record that claims this as the state before it contradicts the one that was.
+    pub fn contradicts(&self, stored: &Self) -> bool {
+        match (self, stored) {
+            (Self::Order(claimed), Self::Order(stored)) => claimed.contradicts(stored),
+            (Self::Item(claimed), Self::Item(stored)) => claimed.contradicts(stored),
+            _ => false,
+        }
+    }
+
+    /// Whether the entity is only there to be counted once, and comes with others.
+    pub fn is_sighting(&self) -> bool {
+        matches!(self, Self::Seen(_))
     }
 }
 
 /// The logical version of a state, taken from the data: the highest wins, whatever the order of
-/// arrival. Products: (timestamp in ms, rank of the event type, hash of the value).
+/// arrival. Products: (timestamp in ms, rank of the event type, hash of the value). Rows of a database:
+/// (position in its log, or time in ms; time in ms; offset).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Version {
     /// Decides first.
@@ -36,6 +92,11 @@ pub struct Version {
     pub minor: i64,
     /// Decides what is left, arbitrarily but the same way everywhere.
     pub tie: u64,
+}
+
+impl Version {
+    /// Older than any other: of what no record has told.
+    pub const NONE: Self = Self { major: i64::MIN, minor: i64::MIN, tie: 0 };
 }
 
 /// Persisted as `major.minor.tie`, the tie in hexadecimal.
@@ -84,8 +145,10 @@ pub struct Change {
     pub key: Key,
     /// As of when.
     pub version: Version,
-    /// The whole new state.
+    /// The new state: whole, but for what the record left out.
     pub state: State,
+    /// The state that the record says was before, where it does. Never relied on: the stored one wins.
+    pub claimed: Option<Box<State>>,
 }
 
 /// What the store knows of an entity.

@@ -3,8 +3,8 @@
 use smallvec::SmallVec;
 
 use crate::rows::{Contribution, Map, Rows};
-use crate::views::VIEWS;
-use crate::{Change, Key, Known, State, Transition};
+use crate::views::{VIEWS, ranking_of, rankings};
+use crate::{Change, Decimal, Key, Known, State, Transition, Version};
 
 /// What a lane's changes come to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -13,10 +13,13 @@ pub struct Fold {
     pub transitions: Vec<Transition>,
     /// Changes that say nothing new: at or below the known version, or the same twice.
     pub duplicates: usize,
+    /// Changes that claim another state before them than the one that was.
+    pub contradictions: usize,
 }
 
 /// Folds changes over what is known of their entities: the highest version above the known one
-/// wins, whatever the order, so a replay comes to nothing.
+/// wins, whatever the order, so a replay comes to nothing. What the newest record left out is
+/// taken from the newest that tells it.
 pub fn fold(changes: &[Change], known: &Map<Key, Known>) -> Fold {
     let mut groups: Map<&Key, usize> = Map::default();
     groups.reserve(changes.len());
@@ -33,21 +36,73 @@ pub fn fold(changes: &[Change], known: &Map<Key, Known>) -> Fold {
     let mut fold = Fold::default();
     fold.transitions.reserve(entities.len());
     for (known, mut group) in entities {
-        let all = group.len();
-        group.retain(|change| known.is_none_or(|known| change.version > known.version));
         group.sort_unstable_by_key(|change| change.version);
+        let all = group.len();
         group.dedup_by_key(|change| change.version);
-        fold.duplicates += all - group.len();
-        let Some(newest) = group.last() else { continue };
-        fold.transitions.push(Transition {
-            key: newest.key.clone(),
-            counter: known.map_or(0, |known| known.counter),
-            version: newest.version,
-            before: known.map(|known| known.state.clone()),
-            after: newest.state.clone(),
-        });
+        fold.duplicates += (all - group.len()) * usize::from(counts(&group));
+        fold.add(known, &group);
     }
     fold
+}
+
+/// Sightings come with events and repeat all day: they are no duplicates.
+fn counts(group: &[&Change]) -> bool {
+    group.first().is_some_and(|change| !change.state.is_sighting())
+}
+
+impl Fold {
+    /// One entity's changes, in the order of their versions.
+    fn add(&mut self, known: Option<&Known>, group: &[&Change]) {
+        let first_new = group.partition_point(|change| known.is_some_and(|known| change.version <= known.version));
+        let (old, new) = group.split_at_checked(first_new).unwrap_or((group, &[]));
+        self.contradictions += contradictions(known, new);
+        let partial = known.is_some_and(|known| !known.state.is_whole());
+        let after = match new.last() {
+            Some(newest) if newest.state.is_whole() => Some((newest.version, newest.state.clone())),
+            None if !partial => None,
+            _ => completed(known, old, new),
+        };
+        let Some(((version, after), change)) = after.zip(group.first()) else {
+            self.duplicates += group.len() * usize::from(counts(group));
+            return;
+        };
+        self.duplicates += old.len() * usize::from(counts(group));
+        self.transitions.push(Transition {
+            key: change.key.clone(),
+            counter: known.map_or(0, |known| known.counter),
+            version,
+            before: known.map(|known| known.state.clone()),
+            after,
+        });
+    }
+}
+
+/// The state that everything told so far comes to, if that is news.
+fn completed(known: Option<&Known>, old: &[&Change], new: &[&Change]) -> Option<(Version, State)> {
+    let mut all = old.iter().chain(new).map(|change| (change.version, &change.state));
+    let mut sum = match known {
+        Some(known) => (known.version, known.state.clone()),
+        None => all.next().map(|(version, state)| (version, state.clone()))?,
+    };
+    for (version, state) in all {
+        sum = if version > sum.0 {
+            (version, state.merged(version, &sum.1, sum.0))
+        } else {
+            (sum.0, sum.1.merged(sum.0, state, version))
+        };
+    }
+    (known.is_none_or(|known| known.version != sum.0 || known.state != sum.1)).then_some(sum)
+}
+
+fn contradictions(known: Option<&Known>, new: &[&Change]) -> usize {
+    let mut before = known.map(|known| &known.state);
+    let mut contradictions = 0;
+    for change in new {
+        let claimed = change.claimed.as_deref().zip(before);
+        contradictions += usize::from(claimed.is_some_and(|(claimed, stored)| claimed.contradicts(stored)));
+        before = Some(&change.state);
+    }
+    contradictions
 }
 
 /// What transitions do to the rows: the sum of `rows(after) - rows(before)`.
@@ -64,13 +119,20 @@ pub fn effects<'a>(transitions: impl IntoIterator<Item = &'a Transition>) -> Row
     rows
 }
 
-/// What states add up to: every row of entities is this sum over all of them.
+/// What states add up to: every row of entities is this sum over all of them, and every tally
+/// counts the rows of its ranking that are there.
 pub fn sum<'a>(states: impl IntoIterator<Item = &'a State>) -> Rows {
     let mut rows = Rows::default();
     let mut contribution = Contribution::default();
     for state in states {
         contribute(state, contribution.coming());
         contribution.settle(&mut rows);
+    }
+    for ranking in rankings() {
+        let competing = rows.iter().filter(|(key, _)| ranking_of(key) == Some(ranking));
+        let present = competing.filter(|(_, row)| ranking.is_present(row)).count();
+        let present = Decimal::whole(i64::try_from(present).unwrap_or(i64::MAX));
+        rows.add(ranking.tally_row(), &[(ranking.tally.1, present)]);
     }
     rows
 }

@@ -106,6 +106,31 @@ impl<'a> Invocation<'a> {
 }
 
 impl RawRecord<'_> {
+    /// A record that has no place yet.
+    pub(crate) fn unplaced() -> Self {
+        Self {
+            topic: Cow::Borrowed(""),
+            partition: 0,
+            offset: 0,
+            timestamp: None,
+            timestamp_type: None,
+            key: None,
+            value: None,
+            headers: None,
+        }
+    }
+
+    /// The topic that it came on.
+    pub fn topic(&self) -> &str {
+        &self.topic
+    }
+
+    /// The key's text; `None` where there is none or it is no UTF-8.
+    pub fn key(&self) -> Option<String> {
+        let base64 = self.key.as_ref()?.text()?;
+        String::from_utf8(base64_simd::forgiving_decode_to_vec(base64.as_bytes()).ok()?).ok()
+    }
+
     /// The Kafka timestamp in ms since 1970; `None` where it is missing, odd or -1.
     pub fn timestamp_ms(&self) -> Option<i64> {
         let text = self.timestamp.as_ref()?.json();
@@ -113,21 +138,34 @@ impl RawRecord<'_> {
         (ms >= 0).then_some(ms)
     }
 
-    /// Appends the value's bytes. Forgiving (padding may miss, trailing bits may be set), because
-    /// AWS's own sample needs it.
+    /// Appends the value's bytes; false where there is no value, which is a tombstone. Forgiving
+    /// (padding may miss, trailing bits may be set), because AWS's own sample needs it.
     ///
     /// # Errors
-    /// The reason why there are none.
-    pub fn append_value(&self, bytes: &mut Vec<u8>) -> Result<(), &'static str> {
-        let value = self.value.as_ref().ok_or("value is missing or null")?;
+    /// The reason why they cannot be read.
+    pub fn append_value(&self, bytes: &mut Vec<u8>) -> Result<bool, &'static str> {
+        let Some(value) = self.value.as_ref().filter(|value| value.json() != "null") else { return Ok(false) };
         let base64 = value.quoted().ok_or("value is not a base64 string")?;
         if base64_simd::STANDARD.decode_append(base64, bytes).is_ok() {
-            return Ok(());
+            return Ok(true);
         }
         // Some serialisers escape the slash.
         let base64 = value.text().ok_or("value is not a base64 string")?;
         bytes.extend(base64_simd::forgiving_decode_to_vec(base64.as_bytes()).map_err(|_| "value is not base64")?);
-        Ok(())
+        Ok(true)
+    }
+
+    /// The text of a header, by its name; `None` where it is missing or no UTF-8. Its bytes may be
+    /// signed; what is odd in other headers is theirs.
+    pub fn header(&self, name: &str) -> Option<String> {
+        let headers = self.headers.as_ref()?.json();
+        if !headers.contains(name) {
+            return None;
+        }
+        let list: Vec<serde_json::Value> = serde_json::from_str(headers).ok()?;
+        let bytes = list.iter().find_map(|header| header.get(name))?.as_array()?;
+        let byte = |n: &serde_json::Value| Some(n.as_i64().filter(|n| (-128..256).contains(n))? as u8);
+        String::from_utf8(bytes.iter().map(byte).collect::<Option<_>>()?).ok()
     }
 
     /// The record as it arrived, as one line of JSON: what must be kept if it is set aside.

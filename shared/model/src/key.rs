@@ -38,6 +38,36 @@ impl Key {
         Self { pk, sk: CompactString::const_new(sk) }
     }
 
+    /// The key of parts with `#` between them; each part may come from data and is escaped.
+    pub fn parts(pk: &[&str], sk: &[&str]) -> Self {
+        let joined = |parts: &[&str]| {
+            let mut key = CompactString::default();
+            for (at, part) in parts.iter().enumerate() {
+                if at > 0 {
+                    key.push('#');
+                }
+                push_escaped(&mut key, part);
+            }
+            key
+        };
+        Self { pk: joined(pk), sk: joined(sk) }
+    }
+
+    /// The parts that [`Key::parts`] was given for the partition key.
+    pub fn pk_parts(&self) -> Vec<CompactString> {
+        self.pk.split('#').filter_map(unescaped).collect()
+    }
+
+    /// The parts that [`Key::parts`] was given for the sort key.
+    pub fn sk_parts(&self) -> Vec<CompactString> {
+        self.sk.split('#').filter_map(unescaped).collect()
+    }
+
+    /// Whether the first part of the partition key is this one.
+    pub fn is_of(&self, kind: &str) -> bool {
+        self.pk.strip_prefix(kind).is_some_and(|rest| rest.is_empty() || rest.starts_with('#'))
+    }
+
     /// The id that [`Key::of`] was given, if this key is of that kind and sort key.
     pub fn id(&self, kind: &'static str, sk: &'static str) -> Option<CompactString> {
         if self.sk != sk {

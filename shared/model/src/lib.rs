@@ -9,17 +9,26 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 
+pub mod activity;
+mod cloud_event;
+mod debezium;
 pub mod decimal;
 pub mod decode;
 pub mod entity;
+mod field;
+mod fingerprint;
 pub mod fold;
 pub mod kafka;
 pub mod key;
+pub mod metric;
 pub mod number;
+pub mod order;
 pub mod product;
 pub mod raw;
 pub mod rows;
+pub mod sketch;
 pub mod stream;
+pub mod time;
 pub mod views;
 
 pub use decimal::Decimal;

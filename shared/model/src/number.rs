@@ -1,5 +1,6 @@
-//! Decimals as JSON numbers, for documents that people and scripts read.
+//! Decimals and ids as JSON numbers, for documents that people and scripts read.
 
+use compact_str::CompactString;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
@@ -12,5 +13,18 @@ pub struct Number(pub Decimal);
 impl Serialize for Number {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         RawValue::from_string(self.0.to_string()).map_err(serde::ser::Error::custom)?.serialize(serializer)
+    }
+}
+
+/// An id that is serialised as a number where it is written as one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Id(pub CompactString);
+
+impl Serialize for Id {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0.parse::<i64>() {
+            Ok(n) if itoa::Buffer::new().format(n) == self.0 => serializer.serialize_i64(n),
+            _ => serializer.serialize_str(&self.0),
+        }
     }
 }

@@ -9,28 +9,18 @@ use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::kafka::RawRecord;
+use crate::field::{ID_LIMIT, PRICE_LIMIT, QUANTITY_LIMIT, VALUE_LIMIT, whole, within};
 use crate::raw::{Object, Raw};
-use crate::stream::{Accepted, Settings, Stream};
+use crate::stream::{Accepted, Input, Route, Said, Stream};
+use crate::time::LATEST_MS;
 use crate::{Change, Decimal, Key, State, Version};
 
 /// The stream of product events.
 pub const STREAM: Stream =
     Stream { name: "products", topics: &["product.created", "product.updated", "product.deleted"], decode, route };
 
-/// Prices are below this, quantities at most that, and the product of both below the last: 10^11
-/// products of the largest value add up before a sum needs more digits than there are (see
-/// [`Decimal`]).
-const PRICE_LIMIT: Decimal = Decimal::whole(1_000_000_000_000);
-const QUANTITY_LIMIT: i64 = 1_000_000_000;
-const VALUE_LIMIT: Decimal = Decimal::whole(1_000_000_000_000_000);
-/// DynamoDB allows 2048 bytes of partition key; escaping takes up to three for one.
-const ID_LIMIT: usize = 512;
 /// Keeps a state well under one item's 400 KB, and most under one write unit.
 const NAME_LIMIT: usize = 4096;
-const DAY_MS: i64 = 86_400_000;
-/// 9999-12-31, the last day that ISO 8601 writes with four digits.
-const TIMESTAMP_LIMIT: i64 = 253_402_300_799_999;
 
 /// A product as the views need it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -125,7 +115,8 @@ struct Data<'a> {
     category: Option<CompactString>,
 }
 
-fn decode(_: &RawRecord<'_>, value: &[u8], settings: &Settings) -> Result<Accepted, String> {
+fn decode(input: &Input<'_>, said: &mut Said) -> Result<Accepted, String> {
+    let (value, settings) = (input.value()?, input.settings);
     let Object(event) = crate::stream::parse::<Object<Event<'_>>>(value)?;
     let deleted = event.event_type == "ProductDeleted";
     let rank = match event.event_type.as_str() {
@@ -135,7 +126,7 @@ fn decode(_: &RawRecord<'_>, value: &[u8], settings: &Settings) -> Result<Accept
         other => return Err(format!("eventType `{other:.64}` is not a product event")),
     };
     let timestamp = whole("timestamp", &event.timestamp)?;
-    if !(0..=TIMESTAMP_LIMIT).contains(&timestamp) {
+    if !(0..=LATEST_MS).contains(&timestamp) {
         return Err(format!("timestamp {timestamp} is not between 1970 and 9999, in ms"));
     }
     let Object(data) = event.data;
@@ -148,8 +139,7 @@ fn decode(_: &RawRecord<'_>, value: &[u8], settings: &Settings) -> Result<Accept
         return Ok(Accepted::Late);
     }
     let (name, status) = if deleted {
-        // A day longer than records count: an invocation may take its time.
-        let expires = settings.tombstone_retention_ms.map(|ms| timestamp.saturating_add(ms).saturating_add(DAY_MS));
+        let expires = settings.tombstone_expires(timestamp);
         (data.name.unwrap_or_default(), Status::Deleted { expires })
     } else {
         let name = data.name.ok_or("name is missing")?;
@@ -169,20 +159,8 @@ fn decode(_: &RawRecord<'_>, value: &[u8], settings: &Settings) -> Result<Accept
     let version = Version { major: timestamp, minor: rank, tie: xxh3_64(value) };
     let key = Key::numbered("PRODUCT", id, "STATE");
     let product = Product { id, seller: data.seller_id, name, status };
-    Ok(Accepted::Change(Change { key, version, state: State::Product(product) }))
-}
-
-fn within(field: &str, text: &str, limit: usize) -> Result<(), String> {
-    if text.len() > limit {
-        return Err(format!("{field} is longer than {limit} bytes"));
-    }
-    Ok(())
-}
-
-fn whole(field: &str, value: &Raw<'_>) -> Result<i64, String> {
-    let text = value.json();
-    let n = text.parse().ok().or_else(|| text.parse::<Decimal>().ok()?.to_whole());
-    n.ok_or_else(|| format!("{field} {text:.64} is not a whole number of 64 bits"))
+    said.changes.push(Change { key, version, state: State::Product(product), claimed: None });
+    Ok(Accepted::Counted)
 }
 
 fn price(value: &Raw<'_>) -> Result<Decimal, String> {
@@ -194,12 +172,13 @@ fn price(value: &Raw<'_>) -> Result<Decimal, String> {
     Ok(price)
 }
 
-/// Where the producer would have sent a value: its topic, and its key.
-fn route(value: &[u8]) -> (&'static str, Option<String>) {
+fn route(value: &[u8]) -> Route {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
-    struct Route {
+    struct Sent<'a> {
         event_type: CompactString,
+        #[serde(borrow, default)]
+        timestamp: Option<Raw<'a>>,
         data: Owner,
     }
     #[derive(Deserialize)]
@@ -207,15 +186,14 @@ fn route(value: &[u8]) -> (&'static str, Option<String>) {
     struct Owner {
         seller_id: String,
     }
-    match crate::stream::parse::<Route>(value) {
-        Ok(Route { event_type, data }) => {
-            let topic = match event_type.as_str() {
-                "ProductCreated" => "product.created",
-                "ProductDeleted" => "product.deleted",
-                _ => "product.updated",
-            };
-            (topic, Some(data.seller_id))
-        }
-        Err(_) => ("product.updated", None),
-    }
+    let Ok(Sent { event_type, timestamp, data }) = crate::stream::parse::<Sent<'_>>(value) else {
+        return Route { topic: "product.updated", ..Route::default() };
+    };
+    let topic = match event_type.as_str() {
+        "ProductCreated" => "product.created",
+        "ProductDeleted" => "product.deleted",
+        _ => "product.updated",
+    };
+    let time_ms = timestamp.and_then(|timestamp| whole("timestamp", &timestamp).ok());
+    Route { topic, key: Some(data.seller_id), time_ms }
 }

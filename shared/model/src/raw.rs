@@ -26,6 +26,11 @@ impl<'a> Raw<'a> {
         self.0.strip_prefix('"')?.strip_suffix('"')
     }
 
+    /// The value with its own text.
+    pub(crate) fn into_owned<'b>(self) -> Raw<'b> {
+        Raw(Cow::Owned(self.0.into_owned()))
+    }
+
     /// The text of a JSON string; `None` for any other value.
     pub fn text(&self) -> Option<String> {
         serde_json::from_str(&self.0).ok()

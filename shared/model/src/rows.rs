@@ -11,8 +11,45 @@ use crate::{Decimal, Key};
 /// A hash map with a fast, fixed hasher: the same input gives the same output.
 pub type Map<K, V> = HashMap<K, V, FixedState>;
 
-/// The numbers of one row, by attribute name, sorted. Zeros are kept out, so that equal numbers
-/// are equal values.
+/// The attribute that says when an item may be forgotten, in seconds since 1970: DynamoDB's TTL.
+/// Among the numbers of a delta it is the row's.
+pub const TTL: &str = "TTL";
+
+/// How two numbers under one name become one. The name alone decides, so that it is the same
+/// everywhere a row is summed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Combine {
+    /// They add up; zero is as good as none. What can be retracted is a sum.
+    Sum,
+    /// The least stays: `min`.
+    Least,
+    /// The greatest stays: `max`, `TTL`.
+    Greatest,
+}
+
+impl Combine {
+    /// What a name asks for.
+    pub fn of(name: &str) -> Self {
+        match name {
+            "min" => Self::Least,
+            "max" | TTL => Self::Greatest,
+            _ => Self::Sum,
+        }
+    }
+
+    /// The two numbers as one.
+    #[must_use]
+    pub fn apply(self, a: Decimal, b: Decimal) -> Decimal {
+        match self {
+            Self::Sum => a.plus(b),
+            Self::Least => a.min(b),
+            Self::Greatest => a.max(b),
+        }
+    }
+}
+
+/// The numbers of one row, by attribute name, sorted. Sums of zero are kept out, so that equal
+/// numbers are equal values.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Measures(Vec<(CompactString, Decimal)>);
@@ -20,35 +57,54 @@ pub struct Measures(Vec<(CompactString, Decimal)>);
 impl Measures {
     /// The number under a name; absent means zero.
     pub fn get(&self, name: &str) -> Decimal {
-        match self.position(name) {
-            Ok(at) => self.0.get(at).map_or(Decimal::ZERO, |(_, n)| *n),
-            Err(_) => Decimal::ZERO,
-        }
+        self.find(name).unwrap_or_default()
     }
 
-    /// Adds to the number under a name.
+    /// The number under a name, if there is one.
+    pub fn find(&self, name: &str) -> Option<Decimal> {
+        self.0.get(self.position(name).ok()?).map(|(_, n)| *n)
+    }
+
+    /// Adds to the number under a name, as [`Combine`] says for it.
     pub fn add(&mut self, name: &str, n: Decimal) {
-        if n.is_zero() {
+        let combine = Combine::of(name);
+        if combine == Combine::Sum && n.is_zero() {
             return;
         }
         match self.position(name) {
             Err(at) => self.0.insert(at, (CompactString::from(name), n)),
             Ok(at) => {
                 let Some(entry) = self.0.get_mut(at) else { return };
-                entry.1 = entry.1.plus(n);
-                if entry.1.is_zero() {
+                entry.1 = combine.apply(entry.1, n);
+                if combine == Combine::Sum && entry.1.is_zero() {
                     self.0.remove(at);
                 }
             }
         }
     }
 
-    /// Whether every number is zero.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    /// Puts a number under a name, whatever was there.
+    pub fn set(&mut self, name: &str, n: Decimal) {
+        self.0.retain(|(known, _)| known != name);
+        self.add(name, n);
     }
 
-    /// The non-zero numbers in the order of their names.
+    /// Whether there is nothing to say: every sum is zero. A TTL alone says nothing.
+    pub fn is_empty(&self) -> bool {
+        self.0.iter().all(|(name, _)| name == TTL)
+    }
+
+    /// How many numbers there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// When the row may be forgotten, in ms since 1970.
+    pub fn expires_ms(&self) -> Option<i64> {
+        self.find(TTL)?.to_whole()?.checked_mul(1_000)
+    }
+
+    /// The numbers in the order of their names.
     pub fn iter(&self) -> impl Iterator<Item = (&str, Decimal)> {
         self.0.iter().map(|(name, n)| (name.as_str(), *n))
     }
@@ -71,14 +127,24 @@ impl Rows {
         }
     }
 
+    /// Adds a row's numbers to a row.
+    pub fn add_measures(&mut self, key: Key, measures: &Measures) {
+        let row = self.0.entry(key).or_default();
+        for (name, n) in measures.iter() {
+            row.add(name, n);
+        }
+    }
+
     /// Merges other deltas into these; the order of merges never matters.
     pub fn merge(&mut self, other: Self) {
         for (key, measures) in other.0 {
-            let row = self.0.entry(key).or_default();
-            for (name, n) in measures.iter() {
-                row.add(name, n);
-            }
+            self.add_measures(key, &measures);
         }
+    }
+
+    /// The rows in no order.
+    pub fn iter(&self) -> impl Iterator<Item = (&Key, &Measures)> {
+        self.0.iter()
     }
 
     /// The rows that are not all zeros, in the order of their keys.
@@ -89,11 +155,21 @@ impl Rows {
     }
 }
 
+impl FromIterator<(String, Decimal)> for Measures {
+    fn from_iter<I: IntoIterator<Item = (String, Decimal)>>(numbers: I) -> Self {
+        let mut all = Self::default();
+        for (name, n) in numbers {
+            all.add(&name, n);
+        }
+        all
+    }
+}
+
 impl FromIterator<(Key, Measures)> for Rows {
     fn from_iter<I: IntoIterator<Item = (Key, Measures)>>(rows: I) -> Self {
         let mut all = Self::default();
         for (key, measures) in rows {
-            all.merge(Self(std::iter::once((key, measures)).collect()));
+            all.add_measures(key, &measures);
         }
         all
     }
@@ -112,7 +188,7 @@ pub struct Contribution {
 struct Share {
     /// Which of the keys.
     at: usize,
-    measure: &'static str,
+    measure: CompactString,
     n: Decimal,
 }
 
@@ -129,32 +205,71 @@ impl Contribution {
         self
     }
 
-    /// The state's share in one row.
+    /// The state's share in one row that stays.
     pub fn add<const N: usize>(&mut self, key: Key, measures: [(&'static str, Decimal); N]) {
-        let at = self.keys.iter().position(|known| *known == key).unwrap_or_else(|| {
-            self.keys.push(key);
-            self.keys.len() - 1
-        });
-        for (measure, n) in measures {
-            let n = if self.leaving { -n } else { n };
-            match self.shares.iter_mut().find(|share| share.at == at && share.measure == measure) {
-                Some(share) => share.n = share.n.plus(n),
-                None => self.shares.push(Share { at, measure, n }),
-            }
+        let at = self.row(key);
+        for (name, n) in measures {
+            self.share(at, CompactString::const_new(name), n);
+        }
+    }
+
+    /// The state's share in the row of a window, which may be forgotten at a time in ms since 1970.
+    pub fn add_window<const N: usize>(&mut self, key: Key, expires_ms: Option<i64>, measures: [(&'static str, Decimal); N]) {
+        let at = self.row(key);
+        if let Some(expires_ms) = expires_ms {
+            self.share(at, CompactString::const_new(TTL), Decimal::whole(seconds_up(expires_ms)));
+        }
+        for (name, n) in measures {
+            self.share(at, CompactString::const_new(name), n);
+        }
+    }
+
+    /// The state's share in one row, under names that depend on it.
+    pub fn add_measures(&mut self, key: Key, measures: &Measures) {
+        let at = self.row(key);
+        for (name, n) in measures.iter() {
+            self.share(at, CompactString::from(name), n);
         }
     }
 
     /// Adds to the rows what has not cancelled out, and begins anew.
     pub fn settle(&mut self, rows: &mut Rows) {
         for (at, key) in self.keys.drain(..).enumerate() {
-            let mut shares = self.shares.iter().filter(|share| share.at == at && !share.n.is_zero()).peekable();
-            if shares.peek().is_some() {
+            let shares = || self.shares.iter().filter(|share| share.at == at);
+            if shares().any(Share::says_something) {
                 let row = rows.0.entry(key).or_default();
-                shares.for_each(|share| row.add(share.measure, share.n));
+                shares().for_each(|share| row.add(&share.measure, share.n));
             }
         }
         self.shares.clear();
     }
+
+    fn row(&mut self, key: Key) -> usize {
+        self.keys.iter().position(|known| *known == key).unwrap_or_else(|| {
+            self.keys.push(key);
+            self.keys.len() - 1
+        })
+    }
+
+    fn share(&mut self, at: usize, measure: CompactString, n: Decimal) {
+        let combine = Combine::of(&measure);
+        let n = if self.leaving && combine == Combine::Sum { -n } else { n };
+        match self.shares.iter_mut().find(|share| share.at == at && share.measure == measure) {
+            Some(share) => share.n = combine.apply(share.n, n),
+            None => self.shares.push(Share { at, measure, n }),
+        }
+    }
+}
+
+impl Share {
+    fn says_something(&self) -> bool {
+        self.measure != TTL && (Combine::of(&self.measure) != Combine::Sum || !self.n.is_zero())
+    }
+}
+
+/// A time in ms as the TTL that does not come before it, in seconds.
+pub fn seconds_up(ms: i64) -> i64 {
+    ms.div_euclid(1_000) + i64::from(ms.rem_euclid(1_000) > 0)
 }
 
 #[cfg(test)]

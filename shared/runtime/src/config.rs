@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use tidemark_ledger::{Options, Retry};
 use tidemark_model::Settings;
+use tidemark_model::stream::Retention;
 
+const HOUR_MS: i64 = 3_600_000;
 const DAY_MS: i64 = 86_400_000;
 
 /// Everything a deployment can set. The README's table names each variable.
@@ -17,13 +19,14 @@ pub struct Config {
     pub views_table: String,
     /// `BUCKET`: archive and quarantine.
     pub bucket: String,
-    /// `TOPICS`, `LOW_STOCK_THRESHOLD` and `TOMBSTONE_RETENTION_DAYS` (0 keeps them for ever).
+    /// How records are read: `TOPICS`, `TIME_ZONE`, `CLOCK_SKEW_HOURS`, `LOW_STOCK_THRESHOLD`,
+    /// `DECIMAL_SCALE`, `MAX_TAG_SETS`, `STORE_*`, and `*_RETENTION_DAYS` (0 keeps for ever).
     pub settings: Settings,
     /// `METRICS_NAMESPACE`: the CloudWatch namespace.
     pub metrics_namespace: String,
     /// `LOG_LEVEL`: from which level on logs are written.
     pub log_level: String,
-    /// `SOURCE_EPOCH`, `CONCURRENCY`, `PLAN_RETENTION_DAYS` and `RETRY_*`.
+    /// `SOURCE_EPOCH`, `CONCURRENCY`, `TOP_N`, `PLAN_RETENTION_DAYS` and `RETRY_*`.
     pub ledger: Options,
 }
 
@@ -61,6 +64,7 @@ impl Config {
     pub fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         let source = Source(&variable);
         let tombstone_days = source.within("TOMBSTONE_RETENTION_DAYS", 0, 0, 36_500, "a number of days up to 36500")?;
+        let sales_days = source.within("SALES_RETENTION_DAYS", 0, 0, 36_500, "a number of days up to 36500")?;
         Ok(Self {
             state_table: source.required("STATE_TABLE")?,
             views_table: source.required("VIEWS_TABLE")?,
@@ -68,6 +72,27 @@ impl Config {
             settings: Settings {
                 routes: source.parsed("TOPICS", "topic=stream pairs with commas between them")?,
                 now_ms: 0,
+                zone: source.parsed("TIME_ZONE", "a time zone of the IANA database, such as Europe/Berlin")?,
+                clock_skew_ms: HOUR_MS * source.within("CLOCK_SKEW_HOURS", 24, 1, 8_760, "hours from 1 to 8760")?,
+                decimal_scale: source.within("DECIMAL_SCALE", 2, 0, 12, "a number of digits up to 12")?,
+                sales_retention_ms: (sales_days > 0).then_some(sales_days * DAY_MS),
+                activity_retention: Retention::days(source.within(
+                    "ACTIVITY_RETENTION_DAYS",
+                    30,
+                    1,
+                    36_500,
+                    "a number of days from 1 to 36500",
+                )?),
+                metrics_retention: Retention::days(source.within(
+                    "METRICS_RETENTION_DAYS",
+                    30,
+                    1,
+                    36_500,
+                    "a number of days from 1 to 36500",
+                )?),
+                store_ip_address: source.parsed("STORE_IP_ADDRESS", "true or false")?,
+                store_user_agent: source.parsed("STORE_USER_AGENT", "true or false")?,
+                max_tag_sets: source.within("MAX_TAG_SETS", 1_000, 1, 10_000, "a number from 1 to 10000")?,
                 low_stock_threshold: source.within(
                     "LOW_STOCK_THRESHOLD",
                     10,
@@ -82,6 +107,7 @@ impl Config {
             ledger: Options {
                 epoch: source.within("SOURCE_EPOCH", 0, 0, u32::MAX, "a whole number from 0")?,
                 concurrency: source.within("CONCURRENCY", 32, 1, 500, "a number of requests from 1 to 500")?,
+                top: source.within("TOP_N", 100, 1, 1_000, "a number from 1 to 1000")?,
                 plan_retention_s: 86_400
                     * source.within("PLAN_RETENTION_DAYS", 14, 1, 3_650, "a number of days from 1 to 3650")?,
                 retry: Retry {
@@ -166,6 +192,9 @@ mod tests {
             ("CONCURRENCY", "0"),
             ("RETRY_CAP_MS", "1s"),
             ("TOPICS", "product.created=cats"),
+            ("TIME_ZONE", "Mars/Olympus"),
+            ("STORE_IP_ADDRESS", "yes"),
+            ("MAX_TAG_SETS", "0"),
         ] {
             let message = read(&[(name, value)]).unwrap_err().to_string();
             assert!(message.contains(name) && message.contains(value), "{message}");

@@ -1,7 +1,11 @@
 //! The one place that decides what a failed request means.
 
+use std::collections::HashMap;
+
 use aws_sdk_dynamodb::config::http::HttpResponse;
 use aws_sdk_dynamodb::error::{BuildError, DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::types::AttributeValue;
 
 use crate::StoreError;
 use crate::error::BoxError;
@@ -28,6 +32,17 @@ const UNANSWERED: &[&str] = &["InternalServerError", "ServiceUnavailable", "Inte
 /// Whether a code means a refused condition.
 pub(super) fn is_condition_failed<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>) -> bool {
     error.as_service_error().and_then(ProvideErrorMetadata::code) == Some(CONDITION_FAILED)
+}
+
+/// Of an update whose condition did not hold, the item as it was, where the answer has it; any
+/// other error as it is.
+pub(super) fn condition_item<R>(
+    error: SdkError<UpdateItemError, R>,
+) -> Result<Option<HashMap<String, AttributeValue>>, SdkError<UpdateItemError, R>> {
+    match error.as_service_error() {
+        Some(UpdateItemError::ConditionalCheckFailedException(refusal)) => Ok(refusal.item.clone()),
+        _ => Err(error),
+    }
 }
 
 /// What a failed request means for the ledger.

@@ -38,7 +38,7 @@ impl DynamoStore {
         Ok(Metered { value: value.map(body).transpose()?, units })
     }
 
-    async fn get_state_item(&self, key: &Key) -> Answer<Option<Item>> {
+    pub(super) async fn get_state_item(&self, key: &Key) -> Answer<Option<Item>> {
         let table = self.tables.state.as_str();
         let answer = self
             .client

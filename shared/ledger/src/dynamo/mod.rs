@@ -6,9 +6,12 @@
 //! | cursor (state) | `LANE#{lane}` | `CURSOR` | `seq`, `plan`, `pending`, `through`, `through_ts`, `since`, `name` |
 //! | plan (state) | `LANE#{lane}` | `PLAN#{plan}` | `body` zstd of JSON, `TTL` |
 //! | lane (state) | `LANES` | `{lane}` | `name` |
-//! | row (views) | as the view says | `METRICS#CURRENT` | one number per measure, marks |
+//! | floor (state) | `RANKING#{board}` | `FLOOR` | `floor`, `refreshed` |
+//! | retention (state) | `SETTINGS` | `RETENTION` | `activity`, `metrics`: maps from app to days |
+//! | row (views) | as the view says | as the view says | one number per measure, `TTL`, `board` and `rank` if ranked, marks |
 //!
-//! A mark is a number under `~{lane}`: the seq of the lane's last plan that changed the item.
+//! A mark is a number under `~{lane}`: the seq of the lane's last plan that changed the item. A row
+//! that competes in a ranking keeps under `^{lane}` what it read before that plan's addition.
 
 mod conditional;
 mod entities;
@@ -17,11 +20,13 @@ mod item;
 mod lanes;
 mod read;
 mod rows;
+mod settings;
 
 use aws_sdk_dynamodb::Client;
-use tidemark_model::{Key, Known, Measures, Transition};
+use tidemark_model::views::Ranking;
+use tidemark_model::{Decimal, Key, Known, Measures, Transition};
 
-use crate::{Answer, Cursor, LaneId, Page, PlanId, Store, Written};
+use crate::{Answer, AppRetention, Cursor, Floor, LaneId, Page, PlanId, Row, RowPage, Store, Written};
 
 /// The two tables of a deployment.
 #[derive(Clone, Debug)]
@@ -79,8 +84,37 @@ impl Store for DynamoStore {
         self.get_marks(lane, keys).await
     }
 
-    async fn add_row(&self, lane: &LaneId, seq: u64, key: &Key, delta: &Measures) -> Answer<bool> {
-        self.update_row(lane, seq, key, delta).await
+    async fn add_row(
+        &self,
+        lane: &LaneId,
+        seq: u64,
+        key: &Key,
+        delta: &Measures,
+        ranking: Option<&'static Ranking>,
+    ) -> Answer<Option<Row>> {
+        self.update_row(lane, seq, key, delta, ranking).await
+    }
+
+    async fn set_extreme(&self, key: &Key, name: &'static str, value: Decimal) -> Answer<bool> {
+        self.put_extreme(key, name, value).await
+    }
+
+    async fn read_floor(&self, ranking: &'static Ranking) -> Answer<Floor> {
+        self.get_floor(ranking).await
+    }
+
+    async fn set_floor(&self, ranking: &'static Ranking, read: Floor, floor: Floor) -> Answer<bool> {
+        self.put_floor(ranking, read, floor).await
+    }
+
+    async fn set_rank(
+        &self,
+        key: &Key,
+        ranking: &'static Ranking,
+        seen: &Row,
+        rank: Option<Decimal>,
+    ) -> Answer<bool> {
+        self.put_rank(key, ranking, seen, rank).await
     }
 
     async fn finish(&self, lane: &LaneId, seq: u64) -> Answer<bool> {
@@ -89,5 +123,13 @@ impl Store for DynamoStore {
 
     async fn lanes(&self, after: Option<&LaneId>) -> Answer<Vec<LaneId>> {
         self.query_lanes(after).await
+    }
+
+    async fn rows(&self, after: Option<&Key>) -> Answer<RowPage> {
+        self.scan_rows(after).await
+    }
+
+    async fn read_retention(&self) -> Answer<AppRetention> {
+        self.get_retention().await
     }
 }

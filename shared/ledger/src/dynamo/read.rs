@@ -1,21 +1,35 @@
-//! Reading the views back: whole, for snapshots and the local run.
+//! Reading the views back: whole, for snapshots and the local run; and the tops of rankings.
 
-use aws_sdk_dynamodb::types::AttributeValue;
-use tidemark_model::views::{self, VIEWS};
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::{KeysAndAttributes, ReturnConsumedCapacity};
+use tidemark_model::views::{self, Ranking, VIEWS};
 use tidemark_model::{Decimal, Key, Measures, State};
 
 use super::DynamoStore;
-use super::error::store_error;
-use super::item::{Item, Reading, string};
-use crate::StoreError;
+use super::error::{invalid, store_error};
+use super::item::{Reading, key_item, number, read_units, string};
+use super::rows::read_row;
+use crate::{Answer, Metered, Page, Row, RowPage, Store, StoreError};
 
 impl DynamoStore {
-    /// Reads every row and every listed state. It scans the views table: never for a dashboard.
+    /// Reads every row that is not past its TTL, and every listed state. It scans the views table:
+    /// never for a dashboard.
     ///
     /// # Errors
     /// If a request fails or an item cannot be read.
-    pub async fn read_tables(&self) -> Result<views::Tables, StoreError> {
-        let mut tables = views::Tables { rows: self.scan_rows().await?, listed: Vec::new() };
+    pub async fn read_tables(&self, now_ms: i64) -> Result<views::Tables, StoreError> {
+        let (mut rows, mut after) = (Vec::new(), None);
+        loop {
+            let (page, next) = self.rows(after.as_ref()).await?.value;
+            rows.extend(page.into_iter().map(|(key, row)| (key, row.measures)).filter(|(_, row)| is_kept(row, now_ms)));
+            after = next;
+            if after.is_none() {
+                break;
+            }
+        }
+        rows.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        let mut tables = views::Tables { rows, listed: Vec::new() };
         for view in VIEWS {
             if let Some(board) = view.board {
                 tables.listed.extend(self.query_board(board.name).await?);
@@ -24,16 +38,25 @@ impl DynamoStore {
         Ok(tables)
     }
 
-    async fn scan_rows(&self) -> Result<Vec<(Key, Measures)>, StoreError> {
+    pub(super) async fn scan_rows(&self, after: Option<&Key>) -> Answer<RowPage> {
         let table = self.tables.views.as_str();
-        let mut pages = self.client.scan().table_name(table).into_paginator().items().send();
-        let mut rows = Vec::new();
-        while let Some(item) = pages.next().await {
-            let item = item.map_err(|e| store_error("Scan", table, e))?;
-            rows.push(read_row(&Reading { table, item: &item })?);
-        }
-        rows.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
-        Ok(rows)
+        let answer = self
+            .client
+            .scan()
+            .table_name(table)
+            .consistent_read(true)
+            .set_exclusive_start_key(after.map(key_item))
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .send()
+            .await
+            .map_err(|e| store_error("Scan", table, e))?;
+        let row = |item| {
+            let reading = Reading { table, item };
+            Ok::<_, StoreError>((reading.key()?, read_row(&reading, None)?))
+        };
+        let rows = answer.items().iter().map(row).collect::<Result<_, _>>()?;
+        let next = answer.last_evaluated_key().map(|item| Reading { table, item }.key()).transpose()?;
+        Ok(Metered { value: (rows, next), units: read_units(answer.consumed_capacity()) })
     }
 
     /// The states on a board, the lowest rank first.
@@ -58,21 +81,90 @@ impl DynamoStore {
         }
         Ok(states)
     }
-}
 
-fn read_row(reading: &Reading<'_>) -> Result<(Key, Measures), StoreError> {
-    let mut measures = Measures::default();
-    for (name, value) in measured(reading.item) {
-        let n: Decimal = value.parse().map_err(|_| reading.unreadable("(a measure)"))?;
-        measures.add(name, n);
+    /// The highest rows of a ranking, at most so many, the highest first and equals in the order of
+    /// their keys. Where more rows fell than the index has room for, it may be fewer until the next
+    /// refresh, but never wrong ones.
+    ///
+    /// # Errors
+    /// If a request fails or an item cannot be read.
+    pub async fn top(&self, ranking: &'static Ranking, most: usize) -> Result<Vec<(Key, Measures)>, StoreError> {
+        let table = self.tables.views.as_str();
+        let floor = self.read_floor(ranking).await?.value.floor;
+        let mut request = self
+            .client
+            .query()
+            .table_name(table)
+            .index_name("ranking")
+            .scan_index_forward(false)
+            .expression_attribute_names("#board", "board")
+            .expression_attribute_values(":board", string(ranking.board));
+        let mut condition = "#board = :board".to_owned();
+        if let Some(floor) = floor {
+            condition.push_str(" AND #rank >= :floor");
+            request = request
+                .expression_attribute_names("#rank", "rank")
+                .expression_attribute_values(":floor", number(floor));
+        }
+        let mut pages = request.key_condition_expression(condition).into_paginator().items().send();
+        let mut ranked: Vec<(Decimal, Key)> = Vec::new();
+        while let Some(item) = pages.next().await {
+            let item = item.map_err(|e| store_error("Query", table, e))?;
+            let reading = Reading { table, item: &item };
+            let rank: Decimal = reading.parsed("rank")?;
+            // Equals stand in the index in any order: all of the last rank are needed to cut there.
+            if ranked.len() >= most && ranked.last().is_some_and(|(last, _)| rank < *last) {
+                break;
+            }
+            ranked.push((rank, reading.key()?));
+        }
+        let mut rows = self.get_rows(ranked.into_iter().map(|(_, key)| key).collect()).await?;
+        rows.retain(|(_, row)| ranking.is_present(row));
+        rows.sort_by(|(a, one), (b, other)| other.get(ranking.by).cmp(&one.get(ranking.by)).then_with(|| a.cmp(b)));
+        rows.truncate(most);
+        Ok(rows)
     }
-    Ok((reading.key()?, measures))
+
+    async fn get_rows(&self, mut keys: Vec<Key>) -> Result<Vec<(Key, Measures)>, StoreError> {
+        let mut rows = Vec::with_capacity(keys.len());
+        while !keys.is_empty() {
+            let asked = keys.split_off(keys.len().saturating_sub(Self::READ_KEYS));
+            let Page { found, unprocessed } = self.get_some_rows(&asked).await?;
+            rows.extend(found.into_iter().map(|(key, row)| (key, row.measures)));
+            keys.extend(unprocessed);
+        }
+        Ok(rows)
+    }
+
+    async fn get_some_rows(&self, keys: &[Key]) -> Result<Page<(Key, Row), Key>, StoreError> {
+        const OPERATION: &str = "BatchGetItem";
+        let table = self.tables.views.as_str();
+        let asked = KeysAndAttributes::builder()
+            .set_keys(Some(keys.iter().map(key_item).collect()))
+            .build()
+            .map_err(|e| invalid(OPERATION, table, e))?;
+        let answer = self
+            .client
+            .batch_get_item()
+            .set_request_items(Some(HashMap::from([(table.to_owned(), asked)])))
+            .send()
+            .await
+            .map_err(|e| store_error(OPERATION, table, e))?;
+        let row = |item| {
+            let reading = Reading { table, item };
+            Ok::<_, StoreError>((reading.key()?, read_row(&reading, None)?))
+        };
+        let items = answer.responses().and_then(|tables| tables.get(table)).map_or(&[][..], Vec::as_slice);
+        let left = answer.unprocessed_keys().and_then(|tables| tables.get(table));
+        let left = left.map_or(&[][..], KeysAndAttributes::keys);
+        Ok(Page {
+            found: items.iter().map(row).collect::<Result<_, _>>()?,
+            unprocessed: left.iter().map(|item| Reading { table, item }.key()).collect::<Result<_, _>>()?,
+        })
+    }
 }
 
-/// A row's numbers without its marks.
-fn measured(item: &Item) -> impl Iterator<Item = (&String, &String)> {
-    item.iter().filter_map(|(name, value)| match value {
-        AttributeValue::N(n) if !name.starts_with('~') && name != "TTL" => Some((name, n)),
-        _ => None,
-    })
+/// Whether a row is not past its TTL: DynamoDB deletes such rows only some time later.
+fn is_kept(row: &Measures, now_ms: i64) -> bool {
+    row.expires_ms().is_none_or(|expires| expires > now_ms)
 }

@@ -1,17 +1,32 @@
 //! Rows: one conditional UpdateItem each, because PartiQL cannot create what it updates.
 
-use aws_sdk_dynamodb::types::ReturnConsumedCapacity;
-use tidemark_model::{Key, Measures};
+use aws_sdk_dynamodb::types::{
+    AttributeValue, ReturnConsumedCapacity, ReturnValue, ReturnValuesOnConditionCheckFailure,
+};
+use tidemark_model::rows::{Combine, TTL};
+use tidemark_model::views::Ranking;
+use tidemark_model::{Decimal, Key, Measures};
 
 use super::DynamoStore;
 use super::conditional::held;
-use super::item::{key_item, number};
-use crate::{Answer, LaneId};
+use super::error::{condition_item, store_error};
+use super::item::{Item, REFUSED, Reading, key_item, mark, number, string, write_units};
+use crate::{Answer, LaneId, Metered, Row, StoreError};
 
 impl DynamoStore {
-    pub(super) async fn update_row(&self, lane: &LaneId, seq: u64, key: &Key, delta: &Measures) -> Answer<bool> {
+    pub(super) async fn update_row(
+        &self,
+        lane: &LaneId,
+        seq: u64,
+        key: &Key,
+        delta: &Measures,
+        ranking: Option<&'static Ranking>,
+    ) -> Answer<Option<Row>> {
+        const OPERATION: &str = "UpdateItem";
         let table = self.tables.views.as_str();
         let mut adds = Vec::new();
+        let mut sets = vec!["#mark = :seq".to_owned()];
+        let mut has_extremes = false;
         let mut request = self
             .client
             .update_item()
@@ -20,17 +35,154 @@ impl DynamoStore {
             .expression_attribute_names("#mark", lane.mark())
             .expression_attribute_values(":seq", number(seq));
         for (at, (name, n)) in delta.iter().enumerate() {
-            adds.push(format!("#{at} :{at}"));
+            match Combine::of(name) {
+                Combine::Sum => adds.push(format!("#{at} :{at}")),
+                // Retention is the operator's to change: the newest word counts.
+                _ if name == TTL => sets.push(format!("#{at} = :{at}")),
+                _ => {
+                    has_extremes = true;
+                    sets.push(format!("#{at} = if_not_exists(#{at}, :{at})"));
+                }
+            }
             request = request
                 .expression_attribute_names(format!("#{at}"), name)
                 .expression_attribute_values(format!(":{at}"), number(n));
         }
+        if let Some(ranking) = ranking {
+            sets.push("#before = if_not_exists(#present, :zero)".to_owned());
+            request = request
+                .expression_attribute_names("#before", lane.before())
+                .expression_attribute_names("#present", ranking.present)
+                .expression_attribute_values(":zero", number(0));
+        }
+        let mut update = format!("SET {}", sets.join(", "));
+        if !adds.is_empty() {
+            update.push_str(&format!(" ADD {}", adds.join(", ")));
+        }
+        let answered = has_extremes || ranking.is_some();
+        if answered {
+            request = request
+                .return_values(ReturnValue::AllNew)
+                .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        }
         let answer = request
-            .update_expression(format!("ADD {} SET #mark = :seq", adds.join(", ")))
+            .update_expression(update)
             .condition_expression("attribute_not_exists(#mark) OR #mark < :seq")
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .send()
+            .await;
+        let (item, units) = match answer {
+            Ok(answer) => (answer.attributes, write_units(answer.consumed_capacity.as_ref())),
+            Err(error) => match condition_item(error) {
+                Ok(item) => (item, REFUSED),
+                Err(error) => return Err(store_error(OPERATION, table, error)),
+            },
+        };
+        let missing = || StoreError::Unreadable {
+            table: table.to_owned(),
+            pk: key.pk.to_string(),
+            sk: key.sk.to_string(),
+            attribute: "(the whole item)",
+        };
+        let value = match (answered, item) {
+            (false, _) => None,
+            (true, Some(item)) => Some(read_row(&Reading { table, item: &item }, Some(lane))?),
+            (true, None) => return Err(missing()),
+        };
+        Ok(Metered { value, units })
+    }
+
+    pub(super) async fn put_extreme(&self, key: &Key, name: &'static str, value: Decimal) -> Answer<bool> {
+        let table = self.tables.views.as_str();
+        let beyond = if Combine::of(name) == Combine::Least { ">" } else { "<" };
+        let answer = self
+            .client
+            .update_item()
+            .table_name(table)
+            .set_key(Some(key_item(key)))
+            .update_expression("SET #name = :value")
+            .condition_expression(format!("#name {beyond} :value"))
+            .expression_attribute_names("#name", name)
+            .expression_attribute_values(":value", number(value))
             .return_consumed_capacity(ReturnConsumedCapacity::Total)
             .send()
             .await;
         held(table, answer)
     }
+
+    pub(super) async fn put_rank(
+        &self,
+        key: &Key,
+        ranking: &'static Ranking,
+        seen: &Row,
+        rank: Option<Decimal>,
+    ) -> Answer<bool> {
+        let table = self.tables.views.as_str();
+        // What only ever added up to zero may have no attribute.
+        let unchanged = |name: &str| match seen.measures.get(name).is_zero() {
+            true => "(attribute_not_exists(#{}) OR #{} = :{})",
+            false => "#{} = :{}",
+        };
+        let mut condition = format!(
+            "{} AND {}",
+            unchanged(ranking.by).replace("{}", "by"),
+            unchanged(ranking.present).replace("{}", "present")
+        );
+        let mut request = self
+            .client
+            .update_item()
+            .table_name(table)
+            .set_key(Some(key_item(key)))
+            .expression_attribute_names("#board", "board")
+            .expression_attribute_names("#rank", "rank")
+            .expression_attribute_names("#by", ranking.by)
+            .expression_attribute_names("#present", ranking.present)
+            .expression_attribute_values(":by", number(seen.measures.get(ranking.by)))
+            .expression_attribute_values(":present", number(seen.measures.get(ranking.present)));
+        request = match rank {
+            Some(rank) => request
+                .update_expression("SET #board = :board, #rank = :rank")
+                .expression_attribute_values(":board", string(ranking.board))
+                .expression_attribute_values(":rank", number(rank)),
+            None => {
+                condition.push_str(" AND #rank = :old");
+                request
+                    .update_expression("REMOVE #board, #rank")
+                    .expression_attribute_values(":old", number(seen.rank.unwrap_or_default()))
+            }
+        };
+        let answer = request
+            .condition_expression(condition)
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .send()
+            .await;
+        held(table, answer)
+    }
+}
+
+/// A row with what stands beside its numbers.
+pub(super) fn read_row(reading: &Reading<'_>, lane: Option<&LaneId>) -> Result<Row, StoreError> {
+    let mut measures = Measures::default();
+    for (name, value) in measured(reading.item) {
+        let n: Decimal = value.parse().map_err(|_| reading.unreadable("(a measure)"))?;
+        measures.add(name, n);
+    }
+    let before = lane.and_then(|lane| match reading.item.get(&lane.before()) {
+        Some(AttributeValue::N(n)) => n.parse().ok(),
+        _ => None,
+    });
+    Ok(Row {
+        measures,
+        rank: reading.optional("rank")?,
+        mark: lane.map_or(0, |lane| mark(reading.item, lane)),
+        before: before.unwrap_or_default(),
+    })
+}
+
+/// A row's numbers without what lanes and rankings keep there.
+fn measured(item: &Item) -> impl Iterator<Item = (&String, &String)> {
+    item.iter().filter_map(|(name, value)| match value {
+        AttributeValue::N(n) if !name.starts_with(['~', '^']) && name != "rank" => Some((name, n)),
+        _ => None,
+    })
 }

@@ -4,13 +4,13 @@ use compact_str::CompactString;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::{CURRENT, Tables, View};
+use super::{CURRENT, ONE, Tables, View};
 use crate::number::Number;
 use crate::rows::{Contribution, Measures};
-use crate::{Decimal, Key, State};
+use crate::{Key, State};
 
 /// The view.
-pub const VIEW: View = View { name: "categories", rows, board: None, document };
+pub const VIEW: View = View { name: "categories", rows, board: None, ranking: None, document };
 
 const KIND: &str = "CATEGORY";
 
@@ -44,11 +44,11 @@ impl CategoryMetrics {
 }
 
 fn rows(state: &State, contribution: &mut Contribution) {
-    let State::Product(product) = state;
+    let State::Product(product) = state else { return };
     let Some(listing) = product.listing() else { return };
     contribution.add(
         Key::of(KIND, &listing.category, CURRENT),
-        [("products", Decimal::whole(1)), ("value", listing.value()), ("prices", listing.price)],
+        [("products", ONE), ("value", listing.value()), ("prices", listing.price)],
     );
 }
 

@@ -3,14 +3,14 @@
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::{Board, CURRENT, Tables, View};
+use super::{Board, CURRENT, ONE, Tables, View};
 use crate::number::Number;
 use crate::product::{Listing, Product};
 use crate::rows::Contribution;
-use crate::{Decimal, Key, State};
+use crate::{Key, State};
 
 /// The view.
-pub const VIEW: View = View { name: "lowStock", rows, board: Some(BOARD), document };
+pub const VIEW: View = View { name: "lowStock", rows, board: Some(BOARD), ranking: None, document };
 
 const BOARD: Board = Board { name: "LOWSTOCK", rank: |state| Some(low(state)?.1.quantity) };
 const ROW: Key = Key::fixed("LOWSTOCK", CURRENT);
@@ -41,14 +41,14 @@ pub struct LowProduct<'a> {
 }
 
 fn low(state: &State) -> Option<(&Product, &Listing)> {
-    let State::Product(product) = state;
+    let State::Product(product) = state else { return None };
     let listing = product.listing().filter(|listing| listing.low)?;
     Some((product, listing))
 }
 
 fn rows(state: &State, contribution: &mut Contribution) {
     if low(state).is_some() {
-        contribution.add(ROW, [("count", Decimal::whole(1))]);
+        contribution.add(ROW, [("count", ONE)]);
     }
 }
 

@@ -3,21 +3,43 @@
 //! The effect of a change is `rows(after) - rows(before)`, so a view says nothing of updates,
 //! deletes or moves: they need no code of their own.
 
+pub mod activity;
 pub mod category;
+pub mod customers;
+pub mod daily_sales;
+pub mod event_totals;
 pub mod low_stock;
+pub mod metrics;
+pub mod order_status;
+pub mod product_sales;
 pub mod rejects;
 pub mod seller;
+pub mod summary;
 
 use serde_json::value::RawValue;
 
 use crate::rows::{Contribution, Measures};
-use crate::{Key, State};
+use crate::{Decimal, Key, State};
 
 /// Every view there is.
-pub const VIEWS: &[View] = &[seller::VIEW, category::VIEW, low_stock::VIEW];
+pub const VIEWS: &[View] = &[
+    seller::VIEW,
+    category::VIEW,
+    low_stock::VIEW,
+    daily_sales::VIEW,
+    product_sales::VIEW,
+    customers::VIEW,
+    order_status::VIEW,
+    summary::VIEW,
+    activity::VIEW,
+    event_totals::VIEW,
+    metrics::VIEW,
+];
 
 /// The sort key of rows that hold a current total.
 pub const CURRENT: &str = "METRICS#CURRENT";
+
+const ONE: Decimal = Decimal::whole(1);
 
 /// One view.
 pub struct View {
@@ -27,6 +49,8 @@ pub struct View {
     pub rows: fn(&State, &mut Contribution),
     /// The board that the view keeps, if it lists states.
     pub board: Option<Board>,
+    /// How the view's rows compete, if they do.
+    pub ranking: Option<Ranking>,
     /// The whole view as a JSON document, money as exact decimal numbers.
     pub document: fn(&Tables) -> serde_json::Result<Box<RawValue>>,
 }
@@ -40,9 +64,47 @@ pub struct Board {
     pub rank: fn(&State) -> Option<i64>,
 }
 
+/// A competition of rows in a sparse index: those that can reach the top have a rank in it. And a
+/// count of all rows that are there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ranking {
+    /// Its name, attribute `board`.
+    pub board: &'static str,
+    /// The rows that compete: those of current totals under this kind.
+    pub kind: &'static str,
+    /// The number that ranks them, attribute `rank`.
+    pub by: &'static str,
+    /// A row is there while this number is above zero.
+    pub present: &'static str,
+    /// The kind of the current total, and the number in it, that counts the rows that are there.
+    pub tally: (&'static str, &'static str),
+}
+
+impl Ranking {
+    /// The row that counts the rows that are there.
+    pub fn tally_row(&self) -> Key {
+        Key::fixed(self.tally.0, CURRENT)
+    }
+
+    /// Whether a row with these numbers is there at all.
+    pub fn is_present(&self, row: &Measures) -> bool {
+        row.get(self.present) > Decimal::ZERO
+    }
+}
+
 /// The board that lists a state, and its rank there.
 pub fn listed(state: &State) -> Option<(&'static str, i64)> {
     VIEWS.iter().filter_map(|view| view.board).find_map(|board| Some((board.name, (board.rank)(state)?)))
+}
+
+/// Every ranking there is.
+pub fn rankings() -> impl Iterator<Item = &'static Ranking> {
+    VIEWS.iter().filter_map(|view| view.ranking.as_ref())
+}
+
+/// The ranking that a row competes in.
+pub fn ranking_of(row: &Key) -> Option<&'static Ranking> {
+    rankings().find(|ranking| row.is_of(ranking.kind) && row.sk == CURRENT)
 }
 
 /// What the tables hold, as read back: every row, and every listed state in the order of its board.
@@ -52,4 +114,11 @@ pub struct Tables {
     pub rows: Vec<(Key, Measures)>,
     /// The listed states.
     pub listed: Vec<State>,
+}
+
+impl Tables {
+    /// The rows of a kind.
+    pub fn of(&self, kind: &'static str) -> impl Iterator<Item = &(Key, Measures)> {
+        self.rows.iter().filter(move |(key, _)| key.is_of(kind))
+    }
 }

@@ -4,16 +4,15 @@ use compact_str::CompactString;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::{CURRENT, Tables, View};
+use super::{CURRENT, ONE, Tables, View};
 use crate::number::Number;
 use crate::rows::{Contribution, Measures};
-use crate::{Decimal, Key, State};
+use crate::{Key, State};
 
 /// The view.
-pub const VIEW: View = View { name: "sellers", rows, board: None, document };
+pub const VIEW: View = View { name: "sellers", rows, board: None, ranking: None, document };
 
 const KIND: &str = "SELLER";
-const ONE: Decimal = Decimal::whole(1);
 
 /// One seller's metrics.
 #[derive(Debug, PartialEq, Eq, Serialize)]
@@ -47,7 +46,7 @@ impl SellerMetrics {
 }
 
 fn rows(state: &State, contribution: &mut Contribution) {
-    let State::Product(product) = state;
+    let State::Product(product) = state else { return };
     let key = Key::of(KIND, &product.seller, CURRENT);
     match product.listing() {
         Some(listing) => {

@@ -1,0 +1,402 @@
+//! Activity: what users did. Tracked events (topic `analytics.events`) and user events (topic
+//! `user-events`) are one stream of two spellings: a user event's app is its service.
+//!
+//! An event is an entity of its own, and the item of its user's timeline. Its identity is its id, or
+//! a fingerprint of its content; with its own time, where it has one: so equal content at the same
+//! millisecond is one event, and a producer that stamps a retry anew must give an id and no time.
+//! Besides, it is a sighting of its user and session in the app on that day.
+
+use compact_str::{CompactString, format_compact};
+use serde::{Deserialize, Serialize};
+
+use crate::cloud_event::{self, Envelope};
+use crate::field::{ID_LIMIT, id, within};
+use crate::fingerprint::{Json, fingerprint};
+use crate::raw::{Object, Raw};
+use crate::stream::{Accepted, Input, Route, Said, Stream, parse};
+use crate::time::{self, DAY_MS, Day};
+use crate::{Change, Key, State, Version};
+
+/// The stream of tracked events.
+pub const TRACKED: Stream =
+    Stream { name: "activity", topics: &["analytics.events"], decode: decode_tracked, route: route_tracked };
+
+/// The stream of user events.
+pub const USER_EVENTS: Stream =
+    Stream { name: "user-events", topics: &["user-events"], decode: decode_user_event, route: route_user_event };
+
+/// Apps, types, names and ids are parts of keys: with these limits no key grows too long.
+pub(crate) const APP_LIMIT: usize = 128;
+const TYPE_LIMIT: usize = 100;
+const NAME_LIMIT: usize = 200;
+/// Longer parts of an identity stand in keys as their fingerprint.
+const IDENTITY_LIMIT: usize = 100;
+/// Keeps the item and its plan under 400 KB.
+const PROPERTIES_LIMIT: usize = 256 << 10;
+const PERSONAL_LIMIT: usize = 1024;
+
+/// Personal data that is kept only where configured, wherever a producer puts it.
+const IP_ADDRESS: [&str; 2] = ["ip_address", "ipAddress"];
+const USER_AGENT: [&str; 2] = ["user_agent", "userAgent"];
+
+/// One event, as a timeline shows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// The app, or the service.
+    pub app: CompactString,
+    /// Who.
+    pub user: CompactString,
+    /// What kind of thing.
+    #[serde(rename = "type")]
+    pub kind: CompactString,
+    /// What.
+    pub name: CompactString,
+    /// When, in ms since 1970.
+    pub at: i64,
+    /// The day that was, in the configured zone.
+    pub day: Day,
+    /// When the event may be forgotten, in ms since 1970: a day after it would be late.
+    pub expires: i64,
+    /// In which session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<CompactString>,
+    /// What else the producer says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub properties: Option<Json>,
+    /// The user's IP address, where it is stored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ip_address: Option<CompactString>,
+    /// The user agent, where it is stored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_agent: Option<CompactString>,
+}
+
+impl Event {
+    /// When a window of this event may be forgotten.
+    pub fn window_expires(&self, end_ms: i64) -> i64 {
+        end_ms.saturating_add(self.expires.saturating_sub(self.at))
+    }
+}
+
+/// A user or a session was seen in an app on a day: counted once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seen {
+    /// Where.
+    pub app: CompactString,
+    /// The date.
+    pub date: CompactString,
+    /// What was seen.
+    pub what: Sighted,
+    /// When that may be forgotten, in ms since 1970: with the day's row.
+    pub expires: i64,
+}
+
+/// What can be seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Sighted {
+    /// A user.
+    User,
+    /// A session.
+    Session,
+}
+
+/// An event in either spelling.
+struct Heard<'a> {
+    app: Option<Raw<'a>>,
+    user: Option<Raw<'a>>,
+    kind: CompactString,
+    name: Option<CompactString>,
+    timestamp: Option<Raw<'a>>,
+    id: Option<Raw<'a>>,
+    session: Option<Raw<'a>>,
+    properties: Option<Raw<'a>>,
+    ip_address: Option<Raw<'a>>,
+    user_agent: Option<Raw<'a>>,
+    /// What the fields are called, for people.
+    fields: [&'static str; 4],
+    envelope: Option<Envelope>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Tracked<'a> {
+    #[serde(borrow, default)]
+    specversion: Option<Raw<'a>>,
+    #[serde(borrow, default)]
+    app_id: Option<Raw<'a>>,
+    #[serde(borrow, default)]
+    user_id: Option<Raw<'a>>,
+    #[serde(borrow, default)]
+    event_type: Option<Raw<'a>>,
+    #[serde(borrow, default)]
+    event_name: Option<Raw<'a>>,
+    #[serde(borrow, default)]
+    properties: Option<Raw<'a>>,
+    #[serde(borrow, default)]
+    session_id: Option<Raw<'a>>,
+    #[serde(borrow, default)]
+    user_agent: Option<Raw<'a>>,
+    #[serde(borrow, default)]
+    ip_address: Option<Raw<'a>>,
+    #[serde(borrow, default)]
+    timestamp: Option<Raw<'a>>,
+    #[serde(borrow, default)]
+    event_id: Option<Raw<'a>>,
+}
+
+#[derive(Deserialize)]
+struct UserEvent<'a> {
+    #[serde(borrow, default)]
+    specversion: Option<Raw<'a>>,
+    #[serde(borrow, default)]
+    event_type: Option<Raw<'a>>,
+    #[serde(borrow, default)]
+    user_id: Option<Raw<'a>>,
+    #[serde(borrow, default)]
+    service: Option<Raw<'a>>,
+    #[serde(borrow, default)]
+    timestamp: Option<Raw<'a>>,
+    #[serde(borrow, default)]
+    data: Option<Raw<'a>>,
+    #[serde(borrow, default)]
+    event_id: Option<Raw<'a>>,
+}
+
+fn decode_tracked(input: &Input<'_>, said: &mut Said) -> Result<Accepted, String> {
+    decode(input, said, |value, envelope, said| {
+        let Object(event) = parse::<Object<Tracked<'_>>>(value)?;
+        if event.specversion.is_some() && envelope.is_none() {
+            return Ok(None);
+        }
+        let kind = kind(event.event_type.as_ref(), envelope.as_ref(), "eventType")?;
+        let name = text(required("eventName", event.event_name.as_ref())?, "eventName", NAME_LIMIT)?;
+        let heard = Heard {
+            app: event.app_id,
+            user: event.user_id,
+            kind,
+            name: Some(name),
+            timestamp: event.timestamp,
+            id: event.event_id,
+            session: event.session_id,
+            properties: event.properties,
+            ip_address: event.ip_address,
+            user_agent: event.user_agent,
+            fields: ["appId", "userId", "eventId", "sessionId"],
+            envelope,
+        };
+        accept(input, heard, said).map(Some)
+    })
+}
+
+fn decode_user_event(input: &Input<'_>, said: &mut Said) -> Result<Accepted, String> {
+    decode(input, said, |value, envelope, said| {
+        let Object(event) = parse::<Object<UserEvent<'_>>>(value)?;
+        if event.specversion.is_some() && envelope.is_none() {
+            return Ok(None);
+        }
+        let kind = kind(event.event_type.as_ref(), envelope.as_ref(), "event_type")?;
+        let heard = Heard {
+            app: event.service,
+            user: event.user_id,
+            kind: user_event_type(&kind),
+            name: None,
+            timestamp: event.timestamp,
+            id: event.event_id,
+            session: None,
+            properties: event.data,
+            ip_address: None,
+            user_agent: None,
+            fields: ["service", "user_id", "event_id", "session_id"],
+            envelope,
+        };
+        accept(input, heard, said).map(Some)
+    })
+}
+
+/// Reads a value as it is, or what a CloudEvents envelope holds; the reader says `None` to a value
+/// that is such an envelope itself.
+fn decode(
+    input: &Input<'_>,
+    said: &mut Said,
+    read: impl Fn(&[u8], Option<Envelope>, &mut Said) -> Result<Option<Accepted>, String>,
+) -> Result<Accepted, String> {
+    let value = input.value()?;
+    if let Some(accepted) = read(value, cloud_event::in_headers(input)?, said)? {
+        return Ok(accepted);
+    }
+    let (envelope, data) = cloud_event::in_value(value)?;
+    read(&data, Some(envelope), said)?.ok_or_else(|| "a CloudEvent within a CloudEvent".to_owned())
+}
+
+/// The type that both spellings of a user event name; unknown ones are kept as they are.
+fn user_event_type(kind: &str) -> CompactString {
+    const KNOWN: [&str; 8] =
+        ["registered", "login", "logout", "profile_updated", "profile_viewed", "search", "activated", "deactivated"];
+    let short = kind.strip_prefix("user.").or_else(|| kind.strip_prefix("user_")).unwrap_or(kind);
+    let short = if short == "search_performed" { "search" } else { short };
+    CompactString::from(if KNOWN.contains(&short) { short } else { kind })
+}
+
+fn accept(input: &Input<'_>, heard: Heard<'_>, said: &mut Said) -> Result<Accepted, String> {
+    let settings = input.settings;
+    let [app_field, user_field, id_field, session_field] = heard.fields;
+    let app = text(required(app_field, heard.app.as_ref())?, app_field, APP_LIMIT)?;
+    let user = text(required(user_field, heard.user.as_ref())?, user_field, ID_LIMIT)?;
+    let name = heard.name.unwrap_or_else(|| heard.kind.clone());
+    let session = heard.session.as_ref().filter(is_given).map(|raw| text(raw, session_field, ID_LIMIT)).transpose()?;
+    let own_time = match (&heard.timestamp, &heard.envelope) {
+        (Some(raw), _) if is_given(&raw) => Some(time::read("timestamp", raw)?),
+        (_, Some(Envelope { time: Some(text), .. })) => Some(time::iso("time", text)?),
+        _ => None,
+    };
+    let at = input.not_ahead("timestamp", own_time.unwrap_or_else(|| input.taken_ms()))?;
+    let retention = settings.activity_retention.of(&app);
+    if at < settings.now_ms.saturating_sub(retention) {
+        return Ok(Accepted::Late);
+    }
+
+    let content = heard.properties.as_ref().filter(is_given).map(|raw| Json::without(raw, &[])).transpose()?;
+    let fingerprint = fingerprint(
+        [&app, &user, &heard.kind, &name, session.as_deref().unwrap_or_default()]
+            .into_iter()
+            .map(|part: &str| part)
+            .chain([content.as_ref().map_or("", Json::text)])
+            .chain([&heard.ip_address, &heard.user_agent].map(|raw| raw.as_ref().map_or("", Raw::json))),
+    );
+    let identity = identity(heard.id.as_ref().filter(is_given), heard.envelope.as_ref(), fingerprint, id_field)?;
+    let day = settings.zone.day(at);
+    let kept = retention.saturating_add(DAY_MS);
+    let mut sight = |what, id: &str| {
+        let (kind, expires) = (if what == Sighted::User { "USER" } else { "SESSION" }, day.end_ms.saturating_add(kept));
+        let seen = Seen { app: app.clone(), date: day.date.clone(), what, expires };
+        said.changes.push(Change {
+            key: Key::parts(&["SEEN", &app, &day.date, id], &[kind]),
+            version: Version { major: 0, minor: 0, tie: 0 },
+            state: State::Seen(seen),
+            claimed: None,
+        });
+    };
+    sight(Sighted::User, &user);
+    if let Some(session) = &session {
+        sight(Sighted::Session, session);
+    }
+
+    // Without a time of its own, an event that has an id is the one that Kafka took first.
+    let timed = own_time.is_some() || identity.first().is_some_and(|kind| kind == "fp");
+    let moment = if timed { format_compact!("{at:015}") } else { CompactString::default() };
+    let mut sk: Vec<&str> = if timed { vec!["EVENT", &moment] } else { vec!["ARRIVED"] };
+    sk.extend(identity.iter().map(CompactString::as_str));
+    let version = Version { major: if timed { 0 } else { -at }, minor: 0, tie: fingerprint as u64 };
+    let key = Key::parts(&["USER", &app, &user], &sk);
+    let omitted: Vec<&str> = [(settings.store_ip_address, IP_ADDRESS), (settings.store_user_agent, USER_AGENT)]
+        .into_iter()
+        .filter(|(stored, _)| !stored)
+        .flat_map(|(_, names)| names)
+        .collect();
+    let properties = heard.properties.as_ref().filter(is_given).map(|raw| Json::without(raw, &omitted)).transpose()?;
+    if properties.as_ref().is_some_and(|json| json.text().len() > PROPERTIES_LIMIT) {
+        return Err(format!("properties are longer than {PROPERTIES_LIMIT} bytes"));
+    }
+    let personal = |stored: bool, raw: &Option<Raw<'_>>, field| {
+        let raw = raw.as_ref().filter(|raw| stored && is_given(raw));
+        raw.map(|raw| text(raw, field, PERSONAL_LIMIT)).transpose()
+    };
+    let event = Event {
+        ip_address: personal(settings.store_ip_address, &heard.ip_address, "ipAddress")?,
+        user_agent: personal(settings.store_user_agent, &heard.user_agent, "userAgent")?,
+        expires: at.saturating_add(kept),
+        kind: heard.kind,
+        app,
+        user,
+        name,
+        at,
+        day,
+        session,
+        properties,
+    };
+    said.changes.push(Change { key, version, state: State::Event(event), claimed: None });
+    Ok(Accepted::Counted)
+}
+
+/// The parts of a key that tell an event from others at its time.
+fn identity(
+    id: Option<&Raw<'_>>,
+    envelope: Option<&Envelope>,
+    fingerprint: u128,
+    field: &str,
+) -> Result<Vec<CompactString>, String> {
+    if let Some(envelope) = envelope {
+        return Ok(vec!["ce".into(), short(&envelope.source), short(&envelope.id)]);
+    }
+    if let Some(id) = id {
+        return Ok(vec!["id".into(), short(&text(id, field, usize::MAX)?)]);
+    }
+    Ok(vec!["fp".into(), format_compact!("{fingerprint:032x}")])
+}
+
+fn short(part: &str) -> CompactString {
+    if part.len() <= IDENTITY_LIMIT {
+        return CompactString::from(part);
+    }
+    // Longer than the limit with its length, so that it is no id that was given.
+    format_compact!("{:0>101}", format!("{:032x}", fingerprint([part])))
+}
+
+fn kind(raw: Option<&Raw<'_>>, envelope: Option<&Envelope>, field: &'static str) -> Result<CompactString, String> {
+    match (raw.filter(is_given), envelope) {
+        (None, Some(envelope)) => {
+            within("type", &envelope.kind, TYPE_LIMIT)?;
+            Ok(CompactString::from(&envelope.kind))
+        }
+        (raw, _) => text(required(field, raw)?, field, TYPE_LIMIT),
+    }
+}
+
+fn required<'r, 'a>(field: &str, raw: Option<&'r Raw<'a>>) -> Result<&'r Raw<'a>, String> {
+    raw.filter(is_given).ok_or_else(|| format!("{field} is missing"))
+}
+
+fn is_given(raw: &&Raw<'_>) -> bool {
+    !matches!(raw.json(), "null" | "\"\"")
+}
+
+fn text(raw: &Raw<'_>, field: &str, limit: usize) -> Result<CompactString, String> {
+    let text = match raw.text() {
+        Some(text) => CompactString::from(text),
+        None => id(field, raw)?,
+    };
+    within(field, &text, limit)?;
+    Ok(text)
+}
+
+fn route_tracked(value: &[u8]) -> Route {
+    let event = |value: &[u8]| {
+        let Object(event) = parse::<Object<Tracked<'_>>>(value).ok()?;
+        Some((event.specversion.is_some(), event.user_id?.text()?, time_of(event.timestamp)))
+    };
+    routed("analytics.events", value, event)
+}
+
+fn route_user_event(value: &[u8]) -> Route {
+    let event = |value: &[u8]| {
+        let Object(event) = parse::<Object<UserEvent<'_>>>(value).ok()?;
+        Some((event.specversion.is_some(), event.user_id?.text()?, time_of(event.timestamp)))
+    };
+    routed("user-events", value, event)
+}
+
+fn time_of(timestamp: Option<Raw<'_>>) -> Option<i64> {
+    time::read("timestamp", &timestamp?).ok()
+}
+
+/// By the event, or by the one within an envelope.
+fn routed(topic: &'static str, value: &[u8], event: impl Fn(&[u8]) -> Option<(bool, String, Option<i64>)>) -> Route {
+    if let Some((false, user, time_ms)) = event(value) {
+        return Route { topic, key: Some(user), time_ms };
+    }
+    let Ok((envelope, data)) = cloud_event::in_value(value) else { return Route { topic, ..Route::default() } };
+    let inner = event(&data);
+    let time_ms = envelope.time.and_then(|time| time::iso("time", &time).ok());
+    let time_ms = inner.as_ref().and_then(|(_, _, time_ms)| *time_ms).or(time_ms);
+    Route { topic, key: inner.map(|(_, user, _)| user), time_ms }
+}

@@ -1,0 +1,48 @@
+//! Customers: how many orders each made, and for how much. Ranked by what they spent.
+
+use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
+
+use super::{CURRENT, ONE, Ranking, Tables, View, summary};
+use crate::number::{Id, Number};
+use crate::rows::Contribution;
+use crate::{Key, State};
+
+/// The view.
+pub const VIEW: View = View { name: "customers", rows, board: None, ranking: Some(RANKING), document };
+
+const KIND: &str = "CUSTOMER";
+const RANKING: Ranking = Ranking {
+    board: "CUSTOMERS",
+    kind: KIND,
+    by: "spent",
+    present: "orders",
+    tally: (summary::KIND, "customers"),
+};
+
+/// One customer.
+#[derive(Debug, Serialize)]
+struct Customer {
+    customer_id: Id,
+    order_count: Number,
+    total_spent: Number,
+}
+
+fn rows(state: &State, contribution: &mut Contribution) {
+    let State::Order(order) = state else { return };
+    let Some(customer) = &order.customer.value else { return };
+    contribution.add(Key::of(KIND, customer, CURRENT), [("orders", ONE), ("spent", order.total())]);
+}
+
+fn document(tables: &Tables) -> serde_json::Result<Box<RawValue>> {
+    let customers = tables.of(KIND).filter(|(_, row)| RANKING.is_present(row)).filter_map(|(key, row)| {
+        Some(Customer {
+            customer_id: Id(key.id(KIND, CURRENT)?),
+            order_count: Number(row.get("orders")),
+            total_spent: Number(row.get("spent")),
+        })
+    });
+    let mut customers: Vec<_> = customers.collect();
+    customers.sort_by_key(|customer| std::cmp::Reverse(customer.total_spent.0));
+    to_raw_value(&customers)
+}

@@ -1,0 +1,42 @@
+//! Daily sales: orders and what they are for, by the day they were made.
+
+use compact_str::CompactString;
+use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
+
+use super::{ONE, Tables, View};
+use crate::number::Number;
+use crate::rows::Contribution;
+use crate::{Key, State};
+
+/// The view.
+pub const VIEW: View = View { name: "dailySales", rows, board: None, ranking: None, document };
+
+const KIND: &str = "SALES";
+
+/// One day.
+#[derive(Debug, Serialize)]
+struct DailySales {
+    date: CompactString,
+    order_count: Number,
+    total_amount: Number,
+}
+
+fn rows(state: &State, contribution: &mut Contribution) {
+    let State::Order(order) = state else { return };
+    // An order that does not say when it was made counts everywhere but here.
+    let Some(day) = &order.day.value else { return };
+    let key = Key::parts(&[KIND], &["DAY", &day.date]);
+    contribution.add_window(key, day.expires, [("orders", ONE), ("amount", order.total())]);
+}
+
+fn document(tables: &Tables) -> serde_json::Result<Box<RawValue>> {
+    let days = tables.of(KIND).filter(|(_, row)| !row.get("orders").is_zero()).filter_map(|(key, row)| {
+        Some(DailySales {
+            date: key.sk_parts().get(1)?.clone(),
+            order_count: Number(row.get("orders")),
+            total_amount: Number(row.get("amount")),
+        })
+    });
+    to_raw_value(&days.collect::<Vec<_>>())
+}

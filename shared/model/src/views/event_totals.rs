@@ -1,0 +1,37 @@
+//! Event totals: how many events of each type every service has had, of all time.
+
+use compact_str::CompactString;
+use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
+
+use super::{ONE, Tables, View};
+use crate::number::Number;
+use crate::rows::Contribution;
+use crate::{Key, State};
+
+/// The view.
+pub const VIEW: View = View { name: "eventTotals", rows, board: None, ranking: None, document };
+
+const KIND: &str = "EVENTS";
+
+/// One type of a service.
+#[derive(Debug, Serialize)]
+struct EventTotal {
+    service: CompactString,
+    r#type: CompactString,
+    count: Number,
+}
+
+fn rows(state: &State, contribution: &mut Contribution) {
+    let State::Event(event) = state else { return };
+    contribution.add(Key::parts(&[KIND], &["SERVICE", &event.app, &event.kind]), [("events", ONE)]);
+}
+
+fn document(tables: &Tables) -> serde_json::Result<Box<RawValue>> {
+    let totals = tables.of(KIND).filter_map(|(key, row)| {
+        let parts = key.sk_parts();
+        let [_, service, kind] = parts.as_slice() else { return None };
+        Some(EventTotal { service: service.clone(), r#type: kind.clone(), count: Number(row.get("events")) })
+    });
+    to_raw_value(&totals.collect::<Vec<_>>())
+}

@@ -1,0 +1,106 @@
+//! Metrics: per series and window of one and of fifteen minutes, count, sum, min, max and the buckets
+//! of a quantile sketch. Any longer window is a sum of these.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde::ser::{SerializeMap, Serializer};
+use serde_json::value::{RawValue, to_raw_value};
+
+use super::{Tables, View};
+use crate::metric::Series;
+use crate::number::Number;
+use crate::rows::{Contribution, TTL, seconds_up};
+use crate::sketch::{bucket, quantile};
+use crate::time::{MINUTE_MS, window_start};
+use crate::{Decimal, Key, Measures, State};
+
+/// The view.
+pub const VIEW: View = View { name: "metrics", rows, board: None, ranking: None, document };
+
+const KIND: &str = "METRIC";
+/// The windows: what their rows are called, and their width in ms.
+const WINDOWS: [(&str, i64); 2] = [("1M", MINUTE_MS), ("15M", 15 * MINUTE_MS)];
+
+/// One series over everything that is kept.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Metric {
+    app_id: String,
+    metric_name: String,
+    #[serde(serialize_with = "as_object")]
+    tags: Vec<(String, String)>,
+    count: Number,
+    sum: Number,
+    min: Number,
+    max: Number,
+    p50: Number,
+    p95: Number,
+    p99: Number,
+}
+
+/// What a point adds to the rows of its windows, which are kept for a time after they end.
+pub(crate) fn share(series: &Series, at: i64, value: Decimal, kept_ms: i64, mut add: impl FnMut(Key, Measures)) {
+    for (name, width) in WINDOWS {
+        let start = window_start(at, width);
+        let mut measures = Measures::default();
+        measures.add("count", Decimal::whole(1));
+        measures.add("sum", value);
+        measures.add("min", value);
+        measures.add("max", value);
+        measures.add(&bucket(value), Decimal::whole(1));
+        measures.add(TTL, Decimal::whole(seconds_up(start.saturating_add(width).saturating_add(kept_ms))));
+        add(key(series, name, start), measures);
+    }
+}
+
+/// A key as long as any of a series: what must fit the store.
+pub(crate) fn longest_key(series: &Series) -> Key {
+    key(series, "15M", crate::time::LATEST_MS)
+}
+
+fn key(series: &Series, window: &str, start: i64) -> Key {
+    let start = start.to_string();
+    let mut sk = vec!["METRICS", &start, &series.kind];
+    sk.extend(series.tags.iter().flat_map(|(name, value)| [name.as_str(), value.as_str()]));
+    Key::parts(&[KIND, &series.app, &series.metric, window], &sk)
+}
+
+fn rows(state: &State, contribution: &mut Contribution) {
+    if let State::Sample(sample) = state {
+        let kept_ms = sample.expires.saturating_sub(sample.at);
+        share(&sample.series, sample.at, sample.value, kept_ms, |key, measures| {
+            contribution.add_measures(key, &measures);
+        });
+    }
+}
+
+fn document(tables: &Tables) -> serde_json::Result<Box<RawValue>> {
+    let mut series: BTreeMap<(String, String, Vec<(String, String)>), Measures> = BTreeMap::new();
+    for (key, measures) in tables.of(KIND) {
+        let (pk, sk) = (key.pk_parts(), key.sk_parts());
+        let [_, app, metric, window] = pk.as_slice() else { continue };
+        if window != "15M" {
+            continue;
+        }
+        let tags = sk.get(3..).unwrap_or_default().chunks_exact(2);
+        let tags = tags.filter_map(|pair| Some((pair.first()?.to_string(), pair.last()?.to_string()))).collect();
+        let sum = series.entry((app.to_string(), metric.to_string(), tags)).or_default();
+        measures.iter().for_each(|(name, n)| sum.add(name, n));
+    }
+    let metric = |((app_id, metric_name, tags), row): ((String, String, Vec<(String, String)>), Measures)| {
+        let number = |name| Number(row.get(name));
+        let at = |q| Number(quantile(&row, q).unwrap_or_default());
+        let (count, sum, min, max) = (number("count"), number("sum"), number("min"), number("max"));
+        Metric { app_id, metric_name, tags, count, sum, min, max, p50: at(0.5), p95: at(0.95), p99: at(0.99) }
+    };
+    to_raw_value(&series.into_iter().map(metric).collect::<Vec<_>>())
+}
+
+fn as_object<S: Serializer>(tags: &[(String, String)], serializer: S) -> Result<S::Ok, S::Error> {
+    let mut object = serializer.serialize_map(Some(tags.len()))?;
+    for (name, value) in tags {
+        object.serialize_entry(name, value)?;
+    }
+    object.end()
+}

@@ -1,0 +1,51 @@
+//! Product sales: how many of a product were ordered, and for how much. Ranked by revenue.
+
+use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
+
+use super::{CURRENT, ONE, Ranking, Tables, View, summary};
+use crate::number::{Id, Number};
+use crate::rows::Contribution;
+use crate::{Decimal, Key, State};
+
+/// The view.
+pub const VIEW: View = View { name: "productSales", rows, board: None, ranking: Some(RANKING), document };
+
+const KIND: &str = "PRODUCTSALES";
+const RANKING: Ranking = Ranking {
+    board: "PRODUCTS",
+    kind: KIND,
+    by: "revenue",
+    present: "items",
+    tally: (summary::KIND, "products"),
+};
+
+/// One product.
+#[derive(Debug, Serialize)]
+struct ProductSales {
+    product_id: Id,
+    quantity_sold: Number,
+    total_revenue: Number,
+}
+
+fn rows(state: &State, contribution: &mut Contribution) {
+    let State::Item(item) = state else { return };
+    let Some(product) = &item.product.value else { return };
+    contribution.add(
+        Key::of(KIND, product, CURRENT),
+        [("items", ONE), ("quantity", Decimal::whole(item.quantity())), ("revenue", item.revenue())],
+    );
+}
+
+fn document(tables: &Tables) -> serde_json::Result<Box<RawValue>> {
+    let products = tables.of(KIND).filter(|(_, row)| RANKING.is_present(row)).filter_map(|(key, row)| {
+        Some(ProductSales {
+            product_id: Id(key.id(KIND, CURRENT)?),
+            quantity_sold: Number(row.get("quantity")),
+            total_revenue: Number(row.get("revenue")),
+        })
+    });
+    let mut products: Vec<_> = products.collect();
+    products.sort_by_key(|product| std::cmp::Reverse(product.total_revenue.0));
+    to_raw_value(&products)
+}

@@ -1,0 +1,45 @@
+//! The summary of all orders: how many, for how much, by how many customers, of how many products.
+//!
+//! Customers and products are counted by the rankings of their rows: as they come and go.
+
+use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
+
+use super::{CURRENT, ONE, Tables, View};
+use crate::number::Number;
+use crate::rows::Contribution;
+use crate::{Key, State};
+
+/// The view.
+pub const VIEW: View = View { name: "summary", rows, board: None, ranking: None, document };
+
+/// Its only row is this kind's current total.
+const ROW: Key = Key::fixed(KIND, CURRENT);
+pub(super) const KIND: &str = "SUMMARY";
+
+/// The view's document.
+#[derive(Debug, Serialize)]
+struct Summary {
+    total_orders: Number,
+    total_revenue: Number,
+    unique_customers: Number,
+    unique_products_sold: Number,
+}
+
+fn rows(state: &State, contribution: &mut Contribution) {
+    let State::Order(order) = state else { return };
+    if !order.deleted {
+        contribution.add(ROW, [("orders", ONE), ("revenue", order.total())]);
+    }
+}
+
+fn document(tables: &Tables) -> serde_json::Result<Box<RawValue>> {
+    let row = tables.rows.iter().find(|(key, _)| *key == ROW);
+    let number = |name| Number(row.map(|(_, row)| row.get(name)).unwrap_or_default());
+    to_raw_value(&Summary {
+        total_orders: number("orders"),
+        total_revenue: number("revenue"),
+        unique_customers: number("customers"),
+        unique_products_sold: number("products"),
+    })
+}
