@@ -100,18 +100,24 @@ pub fn fixture_lines(name: &str) -> Vec<Vec<u8>> {
 
 /// An invocation of one partition with these values; offsets from `first`, a ms apart.
 pub fn invocation(topic: &str, partition: i32, first: i64, values: &[impl AsRef<[u8]>]) -> Bytes {
-    let records: Vec<Value> = values
+    let mut records = records(topic, first, values);
+    records.iter_mut().for_each(|record| record["partition"] = partition.into());
+    envelope(&json!({format!("{topic}-{partition}"): records}))
+}
+
+/// The records of partition 0 with these values.
+pub fn records(topic: &str, first: i64, values: &[impl AsRef<[u8]>]) -> Vec<Value> {
+    values
         .iter()
         .zip(first..)
         .map(|(value, offset)| {
             json!({
-                "topic": topic, "partition": partition, "offset": offset,
+                "topic": topic, "partition": 0, "offset": offset,
                 "timestamp": 1_735_689_600_000_i64 + offset, "timestampType": "CREATE_TIME",
                 "value": base64(value.as_ref()),
             })
         })
-        .collect();
-    envelope(&json!({format!("{topic}-{partition}"): records}))
+        .collect()
 }
 
 /// An invocation with any records.

@@ -256,13 +256,12 @@ fn accept(input: &Input<'_>, heard: Heard<'_>, said: &mut Said) -> Result<Accept
     }
 
     let content = heard.properties.as_ref().filter(is_given).map(|raw| Json::without(raw, &[])).transpose()?;
-    let fingerprint = fingerprint(
-        [&app, &user, &heard.kind, &name, session.as_deref().unwrap_or_default()]
-            .into_iter()
-            .map(|part: &str| part)
-            .chain([content.as_ref().map_or("", Json::text)])
-            .chain([&heard.ip_address, &heard.user_agent].map(|raw| raw.as_ref().map_or("", Raw::json))),
-    );
+    let ip_address = heard.ip_address.as_ref().filter(is_given).map(|raw| text(raw, "ipAddress", PERSONAL_LIMIT));
+    let user_agent = heard.user_agent.as_ref().filter(is_given).map(|raw| text(raw, "userAgent", PERSONAL_LIMIT));
+    let (ip_address, user_agent) = (ip_address.transpose()?, user_agent.transpose()?);
+    let parts = [Some(&app), Some(&user), Some(&heard.kind), Some(&name), session.as_ref(), ip_address.as_ref(), user_agent.as_ref()];
+    let parts = parts.into_iter().map(|part| part.map_or("", CompactString::as_str));
+    let fingerprint = fingerprint(parts.chain([content.as_ref().map_or("", Json::text)]));
     let identity = identity(heard.id.as_ref().filter(is_given), heard.envelope.as_ref(), fingerprint, id_field)?;
     let day = settings.zone.day(at);
     let kept = retention.saturating_add(DAY_MS);
@@ -293,17 +292,16 @@ fn accept(input: &Input<'_>, heard: Heard<'_>, said: &mut Said) -> Result<Accept
         .filter(|(stored, _)| !stored)
         .flat_map(|(_, names)| names)
         .collect();
-    let properties = heard.properties.as_ref().filter(is_given).map(|raw| Json::without(raw, &omitted)).transpose()?;
+    let properties = match (&heard.properties, content) {
+        (Some(raw), Some(_)) if !omitted.is_empty() => Some(Json::without(raw, &omitted)?),
+        (_, content) => content,
+    };
     if properties.as_ref().is_some_and(|json| json.text().len() > PROPERTIES_LIMIT) {
         return Err(format!("properties are longer than {PROPERTIES_LIMIT} bytes"));
     }
-    let personal = |stored: bool, raw: &Option<Raw<'_>>, field| {
-        let raw = raw.as_ref().filter(|raw| stored && is_given(raw));
-        raw.map(|raw| text(raw, field, PERSONAL_LIMIT)).transpose()
-    };
     let event = Event {
-        ip_address: personal(settings.store_ip_address, &heard.ip_address, "ipAddress")?,
-        user_agent: personal(settings.store_user_agent, &heard.user_agent, "userAgent")?,
+        ip_address: ip_address.filter(|_| settings.store_ip_address),
+        user_agent: user_agent.filter(|_| settings.store_user_agent),
         expires: at.saturating_add(kept),
         kind: heard.kind,
         app,

@@ -30,10 +30,13 @@ pub(crate) fn whole(field: &str, value: &Raw<'_>) -> Result<i64, String> {
     n.ok_or_else(|| format!("{field} {text:.64} is not a whole number of 64 bits"))
 }
 
-/// An id, be it a text or a whole number: 7 and "7" are the same.
+/// An id, be it a text or a whole number of any length: 7 and "7" are the same.
 pub(crate) fn id(field: &str, value: &Raw<'_>) -> Result<CompactString, String> {
+    let json = value.json();
+    let is_whole = json.strip_prefix('-').unwrap_or(json).bytes().all(|byte| byte.is_ascii_digit());
     let id = match value.text() {
         Some(text) => CompactString::from(text),
+        None if is_whole => CompactString::from(json),
         None => CompactString::from(whole(field, value)?.to_string()),
     };
     within(field, &id, ID_LIMIT)?;

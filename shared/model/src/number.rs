@@ -22,8 +22,10 @@ pub struct Id(pub CompactString);
 
 impl Serialize for Id {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self.0.parse::<i64>() {
-            Ok(n) if itoa::Buffer::new().format(n) == self.0 => serializer.serialize_i64(n),
+        match self.0.parse::<i128>() {
+            Ok(n) if itoa::Buffer::new().format(n) == self.0 => {
+                RawValue::from_string(self.0.to_string()).map_err(serde::ser::Error::custom)?.serialize(serializer)
+            }
             _ => serializer.serialize_str(&self.0),
         }
     }
