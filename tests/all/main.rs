@@ -9,6 +9,7 @@ mod laws;
 mod protocol;
 mod retention;
 mod store_errors;
+mod streams_truth;
 mod template;
 mod truth;
 mod units;
