@@ -1,10 +1,11 @@
 //! The run for people: tables, costs, and how to go on.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use comfy_table::{CellAlignment, Table, presets::UTF8_FULL_CONDENSED};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use serde_json::value::RawValue;
 use tidemark_model::Decimal;
 
@@ -32,6 +33,9 @@ pub fn views(document: &Document<'_>) -> String {
                     .map(|(field, value)| format!("{field} {}", value.get()))
                     .collect();
                 let title = format!("{name}: {}", totals.join(", "));
+                if !fields.values().any(|value| value.get().starts_with('[')) {
+                    text.push_str(&format!("\n{title}\n"));
+                }
                 for (_, list) in fields.iter().filter(|(_, value)| value.get().starts_with('[')) {
                     text.push_str(&table(&title, list));
                 }
@@ -83,7 +87,7 @@ pub fn serving(stack: &Stack) -> String {
 /// How to go on after the run.
 pub const GO_ON: &str = "\nGo on:\n  \
     cargo run -- --chaos 7                 the same streams, delivered as badly as it gets\n  \
-    cargo run -- --input products=FILE     your own events\n  \
+    cargo run -- --input orders=FILE       your own records; products, activity, user-events, metrics, too\n  \
     cargo run -- --help                    all options\n\n\
     By hand, each in a terminal of its own:\n  \
     cargo run -- --serve     (DynamoDB http://127.0.0.1:8100, S3 http://127.0.0.1:8101)\n  \
@@ -98,7 +102,10 @@ fn table(title: &str, list: &RawValue) -> String {
     let rows: Vec<Vec<Field>> = serde_json::from_str::<Vec<Box<RawValue>>>(list.get())
         .unwrap_or_default()
         .iter()
-        .map(|row| row_fields(row))
+        .flat_map(|row| flattened(row))
+        .collect();
+    let fractions: Vec<bool> = (0..rows.first().map_or(0, Vec::len))
+        .map(|at| rows.iter().filter_map(|row| row.get(at)).any(|(_, text, number)| *number && text.contains('.')))
         .collect();
     let mut table = Table::new();
     table.load_style(UTF8_FULL_CONDENSED);
@@ -111,14 +118,30 @@ fn table(title: &str, list: &RawValue) -> String {
         }
     }
     for row in rows.iter().take(SHOWN) {
-        table.add_row(row.iter().map(|(_, value, _)| value));
+        // A column of amounts has digits after every point.
+        table.add_row(row.iter().zip(&fractions).map(|((_, text, _), fraction)| match fraction {
+            true if !text.contains('.') => format!("{text}.00"),
+            _ => text.clone(),
+        }));
     }
     let more = rows.len().saturating_sub(SHOWN);
     let more = if more > 0 { format!("… and {more} more\n") } else { String::new() };
     format!("\n{title}\n{table}\n{more}")
 }
 
-/// A row's fields in their order; numbers to at most two digits after the point.
+/// A row as lines of a table: one for each member of the list within it, if there is one.
+fn flattened(row: &RawValue) -> Vec<Vec<Field>> {
+    let exact = fields(row).unwrap_or_default();
+    let Some((_, list)) = exact.iter().find(|(_, value)| value.get().starts_with('[')) else {
+        return vec![row_fields(row)];
+    };
+    let outer: Vec<Field> = row_fields(row).into_iter().filter(|(_, text, _)| !text.starts_with('[')).collect();
+    let members: Vec<Box<RawValue>> = serde_json::from_str(list.get()).unwrap_or_default();
+    members.iter().map(|member| outer.iter().cloned().chain(row_fields(member)).collect()).collect()
+}
+
+/// A row's fields in their order; numbers to at most two digits after the point, objects as a list
+/// of names and values, the largest first.
 fn row_fields(row: &RawValue) -> Vec<Field> {
     let Ok(Value::Object(object)) = serde_json::from_str(row.get()) else { return Vec::new() };
     let exact = fields(row).unwrap_or_default();
@@ -126,12 +149,23 @@ fn row_fields(row: &RawValue) -> Vec<Field> {
         .into_iter()
         .map(|(name, value)| match value {
             Value::String(text) => (name, text, false),
+            Value::Object(members) => (name, listed(members), false),
             _ => {
                 let text = exact.get(&name).map(|raw| two_digits(raw.get())).unwrap_or_default();
                 (name, text, true)
             }
         })
         .collect()
+}
+
+fn listed(members: Map<String, Value>) -> String {
+    let mut members: Vec<(String, Value)> = members.into_iter().collect();
+    members.sort_by_key(|(_, value)| Reverse(value.as_i64()));
+    let text = |(name, value): (String, Value)| match value {
+        Value::String(text) => format!("{name} {text}"),
+        value => format!("{name} {value}"),
+    };
+    members.into_iter().map(text).collect::<Vec<_>>().join(", ")
 }
 
 fn two_digits(number: &str) -> String {

@@ -12,7 +12,7 @@ use tidemark_model::{Settings, decode};
 use tidemark_tests::memory::{MemoryObjects, MemoryStore};
 use tidemark_tests::{aggregate, fixture_lines, handle, invocation, product, root};
 
-fn check(name: &str, found: &Value) {
+pub(crate) fn check(name: &str, found: &Value) {
     let file = root().join("tests/golden").join(name);
     let text = serde_json::to_string_pretty(found).unwrap() + "\n";
     if std::env::var_os("UPDATE_GOLDEN").is_some() {

@@ -4,6 +4,8 @@
 
 mod bad_input;
 mod cargo_lambda;
+mod days;
+mod fuzz;
 mod golden;
 mod laws;
 mod protocol;
@@ -13,3 +15,4 @@ mod streams_truth;
 mod template;
 mod truth;
 mod units;
+mod worked_example;

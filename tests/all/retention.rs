@@ -1,18 +1,20 @@
-//! Expiry and listing: what an item carries only while its state asks for it.
+//! Expiry, listing and settings: what an item carries only while its state or the deployment asks for it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use clap::Parser;
+use serde_json::{Value, json};
+use tidemark_ledger::{AppRetention, Call, Plan};
 use tidemark_local::cli::Options;
 use tidemark_local::stack::{STATE_TABLE, Stack};
-use tidemark_model::Settings;
 use tidemark_model::stream::Routes;
+use tidemark_model::time::DAY_MS;
+use tidemark_model::{Settings, State};
 use tidemark_tests::memory::{MemoryObjects, MemoryStore};
-use tidemark_tests::{NOW_MS, aggregate, documents, handle, invocation, product};
-
-const DAY_MS: i64 = 86_400_000;
+use tidemark_tests::values::{TAKEN_MS, change, item as order_item, metric, order, tracked, user_event, with};
+use tidemark_tests::{NOW_MS, aggregate, aggregate_with, documents, handle, invocation, product};
 
 fn keeping_tombstones_for_30_days() -> Settings {
     Settings { tombstone_retention_ms: Some(30 * DAY_MS), ..Settings::default() }
@@ -78,4 +80,134 @@ async fn topics_carry_the_streams_that_the_deployment_says() {
     let known = handle(&function, invocation("prod.catalogue", 0, 0, &[&event])).await;
     let unknown = handle(&function, invocation("product.created", 0, 0, &[&event])).await;
     assert_eq!((known.entities, known.rejects.len(), unknown.entities, unknown.rejects.len()), (1, 0, 0, 1));
+}
+
+#[tokio::test]
+async fn a_star_in_a_topic_routes_and_what_fits_no_pattern_is_set_aside() {
+    let routes: Routes = "*.orders=orders, *.order_items=orders, track.*.v1=activity".parse().unwrap();
+    let row = with(&order(1, "5", "paid"), json!({"__op": "c"}));
+    let line = with(&order_item(1, 9, 1, "5"), json!({"__op": "c"}));
+    let event = tracked("app", "u");
+    for (topic, value, entities) in [
+        // Without a table in the record the topic's last part is the table.
+        ("eu.shop.orders", &row, 1),
+        ("us.orders", &row, 1),
+        ("eu.shop.order_items", &line, 1),
+        // The event and its user's sighting.
+        ("track.web.v1", &event, 2),
+        ("orders", &row, 0),
+        ("eu.shop.orders.old", &row, 0),
+        ("track.web.v2", &event, 0),
+        // What the deployment says comes in place of the source system's topics.
+        ("analytics.events", &event, 0),
+    ] {
+        let settings = Settings { routes: routes.clone(), ..Settings::default() };
+        let function = aggregate_with(MemoryStore::default(), MemoryObjects::default(), 0, settings);
+        let report = handle(&function, invocation(topic, 0, 0, &[value.to_string()])).await;
+        let reasons: Vec<&str> = report.rejects.iter().map(|reject| reject.reason.as_str()).collect();
+        let expected: &[&str] = if entities > 0 { &[] } else { &["topic carries no known stream"] };
+        assert_eq!((report.entities, reasons.as_slice()), (entities, expected), "{topic}");
+    }
+}
+
+#[tokio::test]
+async fn an_app_keeps_activity_and_metrics_as_long_as_its_setting_says() {
+    let store = MemoryStore::default();
+    let a_week = |app: &str| vec![(app.to_owned(), 7)];
+    store.items().retention = AppRetention { activity: a_week("app"), metrics: a_week("other") };
+    let function = aggregate(store.clone(), MemoryObjects::default(), 0);
+    let ago = |value: Value, days: i64| with(&value, json!({"timestamp": NOW_MS - days * DAY_MS})).to_string();
+
+    let events = [ago(tracked("app", "u"), 10), ago(tracked("other", "u"), 10), ago(tracked("app", "u"), 5)];
+    let report = handle(&function, invocation("analytics.events", 0, 0, &events)).await;
+    assert_eq!((report.late, report.rejects.len()), (1, 0), "ten days are late where a week is kept");
+    let points = [ago(metric("app", 1, json!({})), 10), ago(metric("other", 2, json!({})), 10)];
+    let report = handle(&function, invocation("analytics.metrics", 0, 0, &points)).await;
+    assert_eq!((report.late, report.rejects.len()), (1, 0), "metrics have a retention of their own");
+
+    let views = documents(&store.tables());
+    assert_eq!(
+        views["eventTotals"],
+        json!([
+            {"service": "app", "type": "page_view", "count": "1"},
+            {"service": "other", "type": "page_view", "count": "1"},
+        ])
+    );
+    assert_eq!((views["metrics"].as_array().unwrap().len(), &views["metrics"][0]["appId"]), (1, &json!("app")));
+    // What is kept is kept a day longer than its records are counted.
+    let items = store.items();
+    let states = items.entities.values().map(|entity| &entity.known.state);
+    let mut kept: Vec<(&str, i64)> = states
+        .filter_map(|state| match state {
+            State::Event(event) => Some((event.app.as_str(), (event.expires - event.at) / DAY_MS)),
+            _ => None,
+        })
+        .collect();
+    kept.sort_unstable();
+    assert_eq!(kept, [("app", 8), ("other", 31)]);
+}
+
+/// The order changes long after its day's row has expired: a row with the change alone would be wrong.
+#[tokio::test]
+async fn a_day_of_sales_past_its_retention_does_not_come_back() {
+    let store = MemoryStore::default();
+    let settings = Settings { sales_retention_ms: Some(30 * DAY_MS), ..Settings::default() };
+    let function = aggregate_with(store.clone(), MemoryObjects::default(), 0, settings);
+    let made = |id: i64, days_ago: i64, lsn: i64, total: &str, status: &str| {
+        let at = json!({"created_at": NOW_MS - days_ago * DAY_MS});
+        change("orders", "u", lsn, Value::Null, with(&order(id, total, status), at)).to_string()
+    };
+    let then = Call { now_ms: NOW_MS - 40 * DAY_MS, deadline: None };
+    let first = invocation("db.public.orders", 0, 0, &[made(1, 40, 1, "10", "paid")]);
+    function.handle(first, then).await.1.unwrap();
+    let views = documents(&store.tables());
+    assert_eq!(views["dailySales"], json!([{"date": "2024-11-23", "order_count": "1", "total_amount": "10"}]));
+
+    // As DynamoDB does when the row's TTL has passed.
+    store.items().rows.retain(|key, _| !key.is_of("SALES"));
+    let values = [made(1, 40, 2, "25", "shipped"), made(2, 5, 3, "4", "paid")];
+    let report = handle(&function, invocation("db.public.orders", 0, 1, &values)).await;
+    assert_eq!((report.entities, report.late, report.rejects.len()), (2, 0, 0));
+    let views = documents(&store.tables());
+    assert_eq!(views["dailySales"], json!([{"date": "2024-12-28", "order_count": "1", "total_amount": "4"}]));
+    assert_eq!(views["customers"], json!([{"customer_id": "7", "order_count": "2", "total_spent": "29"}]));
+    assert_eq!(views["orderStatus"], json!({"paid": "1", "shipped": "1"}));
+    assert_eq!((&views["summary"]["total_orders"], &views["summary"]["total_revenue"]), (&json!("2"), &json!("29")));
+    let items = store.items();
+    let days: Vec<_> = items.rows.iter().filter(|(key, _)| key.is_of("SALES")).collect();
+    assert_eq!(days.len(), 1, "{:?}", days.iter().map(|(key, _)| key).collect::<Vec<_>>());
+    // The end of the day, the retention and a day.
+    assert_eq!(days[0].1.measures.expires_ms(), Some(NOW_MS + (-4 + 30 + 1) * DAY_MS));
+}
+
+#[tokio::test]
+async fn personal_data_is_stored_only_where_configured_wherever_it_comes() {
+    let (address, agent) = ("192.0.2.17", "Mozilla/5.0");
+    let in_event = json!({"ipAddress": address, "userAgent": agent, "properties": {"kept": 1}});
+    let in_properties = json!({"properties": {"ipAddress": address, "userAgent": agent, "kept": 1}});
+    let in_snake_case = json!({"properties": {"ip_address": address, "user_agent": agent, "kept": 1}});
+    let in_data = json!({"data": {"ip_address": address, "user_agent": agent, "kept": 1}});
+    for (topic, value) in [
+        ("analytics.events", with(&tracked("app", "u"), in_event)),
+        ("analytics.events", with(&tracked("app", "u"), in_properties)),
+        ("analytics.events", with(&tracked("app", "u"), in_snake_case)),
+        ("user-events", with(&user_event("auth", "u"), in_data)),
+    ] {
+        for (store_ip_address, store_user_agent) in [(false, false), (true, false), (false, true), (true, true)] {
+            let store = MemoryStore::default();
+            let settings = Settings { store_ip_address, store_user_agent, ..Settings::default() };
+            let function = aggregate_with(store.clone(), MemoryObjects::default(), 0, settings);
+            handle(&function, invocation(topic, 0, 0, &[value.to_string()])).await;
+            let items = store.items();
+            let states = items.entities.values().map(|entity| &entity.known.state);
+            let events: Vec<&State> = states.filter(|state| matches!(state, State::Event(_))).collect();
+            let plans: Vec<Plan> = items.plans.values().map(|body| Plan::decode(body).unwrap()).collect();
+            assert_eq!((events.len(), plans.len()), (1, 1), "{value}");
+            for text in [serde_json::to_string(&events).unwrap(), serde_json::to_string(&plans).unwrap()] {
+                assert!(text.contains("kept"), "{text}");
+                assert_eq!(text.contains(address), store_ip_address, "{text}");
+                assert_eq!(text.contains(agent), store_user_agent, "{text}");
+            }
+        }
+    }
 }

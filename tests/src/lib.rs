@@ -5,6 +5,7 @@
 pub mod faulty;
 pub mod memory;
 pub mod oracle;
+pub mod values;
 
 use std::io::Read;
 use std::path::PathBuf;
@@ -28,10 +29,20 @@ pub fn call() -> Call {
 
 /// The function on any stores, with quick retries and fixed randomness.
 pub fn aggregate<S: Store, O: ObjectStore>(store: S, objects: O, seed: u64) -> Arc<Aggregate<S, O>> {
+    aggregate_with(store, objects, seed, Settings::default())
+}
+
+/// The same, set up otherwise.
+pub fn aggregate_with<S: Store, O: ObjectStore>(
+    store: S,
+    objects: O,
+    seed: u64,
+    settings: Settings,
+) -> Arc<Aggregate<S, O>> {
     let retry =
         Retry { max_attempts: 4, initial: Duration::from_millis(1), factor: 2.0, cap: Duration::from_millis(4) };
     let ledger = Ledger::new(store, Options { retry, seed: Some(seed), ..Options::default() });
-    Arc::new(Aggregate::new(ledger, Quarantine::new(objects, 0), Settings::default()))
+    Arc::new(Aggregate::new(ledger, Quarantine::new(objects, 0), settings))
 }
 
 /// Handles an invocation that must succeed.

@@ -8,7 +8,7 @@ import stack_checks as stacks
 from linters import number
 from resolve import REMOVED, TEMPLATE, expand, parameters_of, resolve
 from tally import SOURCE_CHECKS, STACK_CHECKS, claim
-from variants import VARIANTS
+from variants import CLUSTER, VARIANTS
 
 
 def put(*path, to, under="Resources"):
@@ -35,8 +35,15 @@ def give(action, resource):
 MAPPING = ("ProductUpdatedMapping", "Properties")
 FUNCTION = ("AggregateFunction", "Properties")
 VARIABLES = (*FUNCTION, "Environment", "Variables")
+STATEMENTS = ("AggregateKafkaPolicy", "Properties", "PolicyDocument", "Statement")
 STATE_TABLE = ("StateTable", "Properties")
+VIEWS_TABLE = ("ViewsTable", "Properties")
+RANKING = (*VIEWS_TABLE, "GlobalSecondaryIndexes", 0)
 STATE = {"Fn::GetAtt": ["StateTable", "Arn"]}
+TOPIC = CLUSTER.replace(":cluster/", ":topic/") + "/shop.returned"
+ROUTES = (
+    "shop.created=products,shop.updated=products,shop.deleted=products,shop.orders=orders,shop.order_items=orders,"
+    "shop.activity=activity,shop.users=user-events,shop.metrics=metrics")
 
 # A fault, what it does to a whole stack, the check that must find it, and the linter's rule that must as well.
 FAULTS = [
@@ -56,21 +63,37 @@ FAULTS = [
     ("an unnamed resource", give("dynamodb:GetItem", "*"), roles.every_resource_is_named_where_aws_lets_it_be, None),
     ("a right that is not needed", give("dynamodb:DeleteItem", STATE),
      roles.the_role_may_what_the_commit_protocol_does_and_no_more, None),
+    ("a right to query the views", give("dynamodb:Query", {"Fn::GetAtt": ["ViewsTable", "Arn"]}),
+     roles.the_role_may_what_the_commit_protocol_does_and_no_more, None),
     ("quarantine widened to the bucket", give("s3:PutObject", {"Fn::Sub": "${ArchiveBucket.Arn}/*"}),
      roles.the_role_may_what_the_commit_protocol_does_and_no_more, None),
     ("a topic that may not be read", put(*MAPPING, "Topics", to=["shop.changed"]),
-     roles.every_mapped_topic_may_be_read, None),
+     roles.topics_that_are_mapped_may_be_read_and_no_others, None),
+    ("a topic that may be read and is not mapped", give("kafka-cluster:ReadData", TOPIC),
+     roles.topics_that_are_mapped_may_be_read_and_no_others, None),
+    ("a consumer group that no mapping has", give("kafka-cluster:AlterGroup", TOPIC.replace(":topic/", ":group/")),
+     roles.as_many_consumer_groups_may_be_used_as_there_are_mappings, None),
     ("a managed policy", put("AggregateRole", "Properties", "ManagedPolicyArns", to=[
         "arn:aws:iam::aws:policy/service-role/AWSLambdaMSKExecutionRole"]), roles.roles_use_no_managed_policy, None),
     ("a table without point-in-time recovery",
-     put("ViewsTable", "Properties", "PointInTimeRecoverySpecification", to=REMOVED),
+     put(*VIEWS_TABLE, "PointInTimeRecoverySpecification", to=REMOVED),
      stacks.tables_are_recoverable_expiring_and_encrypted, "checkov CKV_AWS_28"),
     ("a table without TTL", put(*STATE_TABLE, "TimeToLiveSpecification", to=REMOVED),
      stacks.tables_are_recoverable_expiring_and_encrypted, None),
     ("a table without encryption", put(*STATE_TABLE, "SSESpecification", "SSEEnabled", to=False),
      stacks.tables_are_recoverable_expiring_and_encrypted, "checkov CKV_AWS_119"),
-    ("a table without the index board", put(*STATE_TABLE, "GlobalSecondaryIndexes", to=[]),
+    ("a table with other keys", put(*STATE_TABLE, "KeySchema", 0, "AttributeName", to="rank"),
      stacks.tables_have_the_keys_that_the_ledger_writes, None),
+    ("a table without the index board", put(*STATE_TABLE, "GlobalSecondaryIndexes", to=[]),
+     stacks.tables_have_the_indexes_that_are_read, None),
+    ("views without the index ranking", put(*VIEWS_TABLE, "GlobalSecondaryIndexes", to=REMOVED),
+     stacks.tables_have_the_indexes_that_are_read, None),
+    ("a ranking that carries whole rows", put(*RANKING, "Projection", "ProjectionType", to="ALL"),
+     stacks.tables_have_the_indexes_that_are_read, None),
+    ("a ranking in another order", put(*RANKING, "KeySchema", 1, "AttributeName", to="SK"),
+     stacks.tables_have_the_indexes_that_are_read, "cfn-lint E3039"),
+    ("ranks that are texts", put(*VIEWS_TABLE, "AttributeDefinitions", 3, "AttributeType", to="S"),
+     stacks.tables_have_the_indexes_that_are_read, None),
     ("a table that goes with its stack", put("StateTable", "DeletionPolicy", to="Delete"),
      stacks.stores_survive_their_stack, None),
     ("a bucket without versions", put("ArchiveBucket", "Properties", "VersioningConfiguration", to=REMOVED),
@@ -91,11 +114,22 @@ FAULTS = [
      stacks.functions_find_their_whole_environment, None),
     ("missing TOPICS", put(*VARIABLES, "TOPICS", to=REMOVED),
      stacks.functions_find_their_whole_environment, None),
-    ("a topic that is not routed", put(*VARIABLES, "TOPICS", to="shop.created=products,shop.updated=products"),
-     stacks.topics_that_are_mapped_are_routed_to_products_and_no_others, None),
+    ("a missing variable of a new stream", put(*VARIABLES, "ACTIVITY_RETENTION_DAYS", to=REMOVED),
+     stacks.functions_find_their_whole_environment, None),
+    ("a mapping of an empty topic", put(*MAPPING, "Topics", to=[""]),
+     stacks.every_mapping_reads_a_topic_and_a_stream_is_known_for_it, None),
+    ("a topic that is not routed", put(*VARIABLES, "TOPICS", to=ROUTES.replace("shop.deleted=products,", "")),
+     stacks.topics_that_are_mapped_are_routed_to_their_streams_and_no_others, None),
+    ("an empty topic that is routed", put(*VARIABLES, "TOPICS", to=f"=activity,{ROUTES}"),
+     stacks.topics_that_are_mapped_are_routed_to_their_streams_and_no_others, None),
+    ("a topic that is routed to another stream",
+     put(*VARIABLES, "TOPICS", to=ROUTES.replace("users=user-events", "users=activity")),
+     stacks.topics_that_are_mapped_are_routed_to_their_streams_and_no_others, None),
     ("TOPICS that do not follow the parameters",
-     put(*VARIABLES, "TOPICS", to="product.created=products,product.updated=products,product.deleted=products"),
-     stacks.topics_that_are_mapped_are_routed_to_products_and_no_others, None),
+     put(*VARIABLES, "TOPICS", to=ROUTES.replace("shop.created", "product.created")),
+     stacks.topics_that_are_mapped_are_routed_to_their_streams_and_no_others, None),
+    ("a topic without a mapping", put("MetricsMapping", to=REMOVED),
+     stacks.topics_that_are_mapped_are_routed_to_their_streams_and_no_others, None),
     ("a mapping without BatchSize", put(*MAPPING, "BatchSize", to=REMOVED),
      stacks.mappings_carry_every_batching_and_retry_parameter, None),
     ("a mapping without a retry limit", put(*MAPPING, "MaximumRetryAttempts", to=REMOVED),
@@ -128,12 +162,31 @@ SOURCE_FAULTS = [
      written.no_deployer_can_pass_a_limit_of_lambda),
     ("a parameter outside the groups", put("Extra", to={"Type": "String", "Default": ""}, under="Parameters"),
      written.every_parameter_is_listed_in_one_group),
+    ("a variable that is set from another's parameter",
+     put(*VARIABLES, "METRICS_RETENTION_DAYS", to={"Ref": "ActivityRetentionDays"}),
+     written.variables_are_set_from_the_parameters_of_their_names),
     ("a table key that the local stack cannot read",
      put(*STATE_TABLE, "TimeToLiveSpecification", "AttributeName", to={"Ref": "Ttl"}),
      written.the_local_stack_can_read_the_tables),
     ("a consumer group that the policy does not know",
      put(*MAPPING, "AmazonManagedKafkaEventSourceConfig", "ConsumerGroupId", to="another"),
      written.consumer_groups_are_named_alike_in_mapping_and_policy),
+]
+
+# And where a condition is not the topic's own, in a stack that leaves the topic out.
+OPTIONAL = "products alone"
+OPTIONAL_FAULTS = [
+    ("a mapping that does not ask for its topic", put("OrdersMapping", "Condition", to="KafkaGiven"),
+     stacks.every_mapping_reads_a_topic_and_a_stream_is_known_for_it),
+    ("a route that does not ask for its topic",
+     put(*VARIABLES, "TOPICS", "Fn::Join", 1, 3, "Fn::If", 0, to="KafkaGiven"),
+     stacks.topics_that_are_mapped_are_routed_to_their_streams_and_no_others),
+    ("a right to read that does not ask for its topic",
+     put(*STATEMENTS, 2, "Resource", 3, "Fn::If", 0, to="KafkaGiven"),
+     roles.topics_that_are_mapped_may_be_read_and_no_others),
+    ("a right to a group that does not ask for its topic",
+     put(*STATEMENTS, 3, "Resource", 3, "Fn::If", 0, to="KafkaGiven"),
+     roles.as_many_consumer_groups_may_be_used_as_there_are_mappings),
 ]
 
 
@@ -155,6 +208,10 @@ def self_test(source, linters, tally):
         tally.add(f"finds {what}", [*missed(check, sound, faulty[what]), *overlooked(rule, findings, what)])
     for what, fault, check in SOURCE_FAULTS:
         tally.add(f"finds {what}", missed(check, source, broken(source, fault)))
+    values = parameters_of(source, VARIANTS[OPTIONAL])
+    sound = resolve(expand(source), values)
+    for what, fault, check in OPTIONAL_FAULTS:
+        tally.add(f"finds {what}", missed(check, sound, resolve(expand(broken(source, fault)), values)))
 
     tested = {check for _, _, check, _ in FAULTS} | {check for _, _, check in SOURCE_FAULTS}
     tally.add("every check has a fault that it must find", (

@@ -19,7 +19,13 @@ ACCEPTED_UNTIL_CHOSEN = ALWAYS_ACCEPTED | {
     "CKV_AWS_117": "the function talks to DynamoDB and S3 alone; a network of its own is the deployer's choice",
     "CKV_AWS_119": "the default is the key that AWS manages; KmsKeyArn brings one's own",
 }
-ACCEPTED = {"defaults": ACCEPTED_UNTIL_CHOSEN, "cluster": ACCEPTED_UNTIL_CHOSEN, "everything": ALWAYS_ACCEPTED}
+ACCEPTED = {
+    "defaults": ACCEPTED_UNTIL_CHOSEN,
+    "cluster": ACCEPTED_UNTIL_CHOSEN,
+    "products alone": ACCEPTED_UNTIL_CHOSEN,
+    "all but products": ACCEPTED_UNTIL_CHOSEN,
+    "everything": ALWAYS_ACCEPTED,
+}
 
 
 class Linters:

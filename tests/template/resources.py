@@ -5,6 +5,18 @@ import json
 TABLES = ("StateTable", "ViewsTable")
 STORES = (*TABLES, "ArchiveBucket")
 
+# Which stream each mapping's topic carries.
+STREAMS = {
+    "ProductCreatedMapping": "products",
+    "ProductUpdatedMapping": "products",
+    "ProductDeletedMapping": "products",
+    "OrdersMapping": "orders",
+    "OrderItemsMapping": "orders",
+    "ActivityMapping": "activity",
+    "UserEventsMapping": "user-events",
+    "MetricsMapping": "metrics",
+}
+
 # What Lambda takes; from 0 to 59 it takes no MaximumRecordAgeInSeconds either.
 LIMITS = {
     "BatchSize": (1, 10000),

@@ -43,13 +43,23 @@ def the_role_may_what_the_commit_protocol_does_and_no_more(stack):
             yield f"{resource}: the function never calls {sorted(have - want)}; take it away, or add to STORE_ACTIONS"
 
 
-def every_mapped_topic_may_be_read(stack):
-    grants = granted(stack)
-    for name, mapping in mappings(stack).items():
-        for topic in mapping["Topics"]:
-            arn = f"{mapping['EventSourceArn'].replace(':cluster/', ':topic/')}/{topic}"
-            if "kafka-cluster:ReadData" not in grants.get(arn, set()):
-                yield f"{name}: AggregateKafkaPolicy does not allow kafka-cluster:ReadData on {arn}"
+def topics_that_are_mapped_may_be_read_and_no_others(stack):
+    readable = {name for name, actions in granted(stack).items() if "kafka-cluster:ReadData" in actions}
+    mapped = {
+        f"{mapping['EventSourceArn'].replace(':cluster/', ':topic/')}/{topic}"
+        for mapping in mappings(stack).values()
+        for topic in mapping["Topics"]
+    }
+    for arn in sorted(mapped - readable):
+        yield f"AggregateKafkaPolicy does not allow kafka-cluster:ReadData on {arn}, which is mapped"
+    for arn in sorted(readable - mapped):
+        yield f"kafka-cluster:ReadData is allowed on {arn}, which nothing maps; give both the same condition"
+
+
+def as_many_consumer_groups_may_be_used_as_there_are_mappings(stack):
+    groups = sorted(name for name, actions in granted(stack).items() if "kafka-cluster:AlterGroup" in actions)
+    if len(groups) != len(mappings(stack)):
+        yield f"kafka-cluster:AlterGroup is allowed on {groups}: want the group of each mapping, and no other"
 
 
 def roles_use_no_managed_policy(stack):

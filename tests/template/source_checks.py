@@ -2,7 +2,7 @@
 
 import json
 
-from resources import LIMITS, TABLES, of_type, walk
+from resources import LIMITS, TABLES, of_type, variables, walk
 
 
 def every_parameter_says_what_it_is(source):
@@ -30,6 +30,14 @@ def every_parameter_is_listed_in_one_group(source):
     for name in sorted(source["Parameters"].keys() | set(grouped)):
         if name not in source["Parameters"] or grouped.count(name) != 1:
             yield f"parameter {name}: list it once under AWS::CloudFormation::Interface, or drop it there"
+
+
+def variables_are_set_from_the_parameters_of_their_names(source):
+    for name, function in of_type(source, "AWS::Serverless::Function").items():
+        for variable, value in variables(function["Properties"]).items():
+            parameter = value.get("Ref") if isinstance(value, dict) else None
+            if parameter in source["Parameters"] and parameter != variable.title().replace("_", ""):
+                yield f"{name}: {variable} is set from {parameter}; want the parameter of its own name"
 
 
 def the_local_stack_can_read_the_tables(source):

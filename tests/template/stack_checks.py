@@ -6,7 +6,8 @@ Every function is a check: it yields what is wrong and what to do.
 import json
 import re
 
-from resources import LIMITS, STORES, TABLES, beyond_limits, functions, listed, mappings, of_type, variables, walk
+from resources import (
+    LIMITS, STORES, STREAMS, TABLES, beyond_limits, functions, listed, mappings, of_type, variables, walk)
 
 MAPPING_ALWAYS = {
     "StartingPosition", "Enabled", "BatchSize", "MaximumBatchingWindowInSeconds",
@@ -17,10 +18,18 @@ MAPPING_PROVISIONED = {"MaximumRetryAttempts", "MaximumRecordAgeInSeconds", "Bis
 
 ENVIRONMENT = {
     "AggregateFunction": {
-        "STATE_TABLE", "VIEWS_TABLE", "BUCKET", "TOPICS", "SOURCE_EPOCH", "LOW_STOCK_THRESHOLD",
-        "TOMBSTONE_RETENTION_DAYS", "PLAN_RETENTION_DAYS", "CONCURRENCY", "RETRY_MAX_ATTEMPTS", "RETRY_INITIAL_MS",
-        "RETRY_FACTOR", "RETRY_CAP_MS", "METRICS_NAMESPACE", "LOG_LEVEL",
+        "STATE_TABLE", "VIEWS_TABLE", "BUCKET", "TOPICS", "SOURCE_EPOCH", "DECIMAL_SCALE", "CLOCK_SKEW_HOURS",
+        "STORE_IP_ADDRESS", "STORE_USER_AGENT", "TIME_ZONE", "LOW_STOCK_THRESHOLD", "TOP_N", "MAX_TAG_SETS",
+        "ACTIVITY_RETENTION_DAYS", "METRICS_RETENTION_DAYS", "SALES_RETENTION_DAYS", "TOMBSTONE_RETENTION_DAYS",
+        "PLAN_RETENTION_DAYS", "CONCURRENCY", "RETRY_MAX_ATTEMPTS", "RETRY_INITIAL_MS", "RETRY_FACTOR", "RETRY_CAP_MS",
+        "METRICS_NAMESPACE", "LOG_LEVEL",
     },
+}
+
+# The one index of each table over (board, rank): its name, what it carries, and what is read from it.
+INDEXES = {
+    "StateTable": ("board", "ALL", "low stock"),
+    "ViewsTable": ("ranking", "KEYS_ONLY", "the tops of rankings"),
 }
 
 
@@ -67,9 +76,18 @@ def each_topic_has_one_mapping_and_a_group_of_its_own(stack):
         yield "two mappings share a consumer group and would take records from each other: name them apart"
 
 
-def topics_that_are_mapped_are_routed_to_products_and_no_others(stack):
+def every_mapping_reads_a_topic_and_a_stream_is_known_for_it(stack):
+    for name, mapping in mappings(stack).items():
+        if not all(mapping["Topics"]):
+            yield f"{name}: its topic is empty; make it conditional on the topic's being given"
+        if name not in STREAMS:
+            yield f"{name}: its stream is not known to the checks; add it to STREAMS"
+
+
+def topics_that_are_mapped_are_routed_to_their_streams_and_no_others(stack):
     routes = variables(functions(stack)["AggregateFunction"]).get("TOPICS", "").split(",")
-    mapped = [f"{topic}=products" for mapping in mappings(stack).values() for topic in mapping["Topics"]]
+    found = mappings(stack).items()
+    mapped = [f"{topic}={STREAMS.get(name)}" for name, mapping in found for topic in mapping["Topics"]]
     if mapped and sorted(routes) != sorted(mapped):
         yield f"TOPICS is {routes}, but the mappings want {mapped}: set it from the same parameters"
 
@@ -133,10 +151,23 @@ def tables_have_the_keys_that_the_ledger_writes(stack):
         keys = {key["KeyType"]: key["AttributeName"] for key in schema}
         if keys != {"HASH": "PK", "RANGE": "SK"}:
             yield f"{name}: the keys are {keys}; the ledger writes PK and SK"
-    indexes = stack["Resources"]["StateTable"]["Properties"].get("GlobalSecondaryIndexes", [])
-    board = [index for index in indexes if index["IndexName"] == "board"]
-    if not board or [key["AttributeName"] for key in board[0]["KeySchema"]] != ["board", "rank"]:
-        yield "StateTable: the index board over (board, rank) is missing; low stock is read from it"
+
+
+def tables_have_the_indexes_that_are_read(stack):
+    for name, (index, projection, purpose) in INDEXES.items():
+        properties = stack["Resources"][name]["Properties"]
+        indexes = {index["IndexName"]: index for index in properties.get("GlobalSecondaryIndexes", [])}
+        if list(indexes) != [index]:
+            yield f"{name}: its indexes are {list(indexes)}; want {index} for {purpose}, any other is paid for nothing"
+            continue
+        types = {definition["AttributeName"]: definition["AttributeType"]
+                 for definition in properties["AttributeDefinitions"]}
+        keys = {key["KeyType"]: (key["AttributeName"], types.get(key["AttributeName"]))
+                for key in indexes[index]["KeySchema"]}
+        if keys != {"HASH": ("board", "S"), "RANGE": ("rank", "N")}:
+            yield f"{name}: the keys of {index} are {keys}; the ledger writes board, a text, and rank, a number"
+        if indexes[index]["Projection"] != {"ProjectionType": projection}:
+            yield f"{name}: {index} carries {indexes[index]['Projection']}; {projection} is what is read from it"
 
 
 def the_bucket_keeps_versions_and_its_privacy(stack):

@@ -33,7 +33,10 @@ from resources import mappings
 from tally import SOURCE_CHECKS, STACK_CHECKS, Tally, claim
 from variants import REFUSED, VARIANTS
 
-PRODUCT_TOPICS = ["product.created", "product.deleted", "product.updated"]
+SOURCE_TOPICS = [
+    "analytics.events", "analytics.metrics", "dbserver1.public.order_items", "dbserver1.public.orders",
+    "product.created", "product.deleted", "product.updated", "user-events",
+]
 MAPPING_OPTIONS = ("DestinationConfig", "ProvisionedPollerConfig", "SourceAccessConfigurations")
 
 
@@ -63,13 +66,15 @@ def compare(source, stacks, parameters, tally):
     tally.add("without a cluster nothing of Kafka is deployed", (
         f"{name}: make it conditional on KafkaGiven"
         for name, resource in stacks["defaults"]["Resources"].items() if "kafka" in json.dumps(resource)))
-    for variant in ("cluster", "everything"):
-        mapped = len(mappings(stacks[variant]))
-        tally.add(f"{variant}: each topic is mapped", (
-            [] if mapped == len(PRODUCT_TOPICS) else [f"{mapped} mappings: want one per product topic"]))
-    topics = sorted(topic for mapping in mappings(stacks["cluster"]).values() for topic in mapping["Topics"])
-    tally.add("by default the topics are those of the source system", (
-        [] if topics == PRODUCT_TOPICS else [f"{topics} are mapped: want {PRODUCT_TOPICS}"]))
+    for variant, values in parameters.items():
+        if values["MskClusterArn"]:
+            topics = mapped_topics(stacks[variant])
+            given = sorted(value for name, value in values.items() if name.endswith("Topic") and value)
+            tally.add(f"{variant}: each topic that is given is mapped", (
+                [] if topics == given else [f"{topics} are mapped: want {given}"]))
+    topics = mapped_topics(stacks["cluster"])
+    tally.add("by default the topics are those of the source systems", (
+        [] if topics == SOURCE_TOPICS else [f"{topics} are mapped: want {SOURCE_TOPICS}"]))
     tally.add("with every option each mapping carries every option", (
         f"{name}: {key} is missing"
         for name, mapping in mappings(stacks["everything"]).items() for key in MAPPING_OPTIONS if key not in mapping))
@@ -77,6 +82,10 @@ def compare(source, stacks, parameters, tally):
     tally.add("the variants turn every condition both ways", (
         f"condition {name} is the same in every variant: set its parameter in one of VARIANTS"
         for name in truths[0] if len({truth[name] for truth in truths}) == 1))
+
+
+def mapped_topics(stack):
+    return sorted(topic for mapping in mappings(stack).values() for topic in mapping["Topics"])
 
 
 def lint(expanded, stacks, linters, tally):

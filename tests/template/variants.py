@@ -4,18 +4,33 @@ CLUSTER = "arn:aws:kafka:us-east-1:111122223333:cluster/shop/0b3a1f9c-5d0e-4b8f-
 KEY = "arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
 BUCKET = "arn:aws:s3:::tidemark-given-up"
 
+PRODUCT_TOPICS = ("CreatedTopic", "UpdatedTopic", "DeletedTopic")
+OTHER_TOPICS = ("OrdersTopic", "OrderItemsTopic", "ActivityTopic", "UserEventsTopic", "MetricsTopic")
+
 # What is not named has its default. Together they must turn every condition both ways.
 VARIANTS = {
     "defaults": {},
     "cluster": {"MskClusterArn": CLUSTER},
+    "products alone": {"MskClusterArn": CLUSTER} | dict.fromkeys(OTHER_TOPICS, ""),
+    "all but products": {"MskClusterArn": CLUSTER} | dict.fromkeys(PRODUCT_TOPICS, ""),
     "everything": {
         "MskClusterArn": CLUSTER,
         "CreatedTopic": "shop.created",
         "UpdatedTopic": "shop.updated",
         "DeletedTopic": "shop.deleted",
+        "OrdersTopic": "shop.orders",
+        "OrderItemsTopic": "shop.order_items",
+        "ActivityTopic": "shop.activity",
+        "UserEventsTopic": "shop.users",
+        "MetricsTopic": "shop.metrics",
         "CreatedConsumerGroupId": "catalogue-created",
         "UpdatedConsumerGroupId": "catalogue-updated",
         "DeletedConsumerGroupId": "catalogue-deleted",
+        "OrdersConsumerGroupId": "sales-orders",
+        "OrderItemsConsumerGroupId": "sales-items",
+        "ActivityConsumerGroupId": "usage-activity",
+        "UserEventsConsumerGroupId": "usage-users",
+        "MetricsConsumerGroupId": "usage-metrics",
         "KafkaSecretArn": "arn:aws:secretsmanager:us-east-1:111122223333:secret:AmazonMSK_tidemark-a1b2c3",
         "KafkaSecretKmsKeyArn": KEY,
         "MaximumRetryAttempts": "50",
@@ -26,6 +41,16 @@ VARIANTS = {
         "PollerGroupName": "tidemark",
         "SubnetIds": "subnet-0a1b2c3d4e5f60718,subnet-0a1b2c3d4e5f60719",
         "SecurityGroupIds": "sg-0a1b2c3d4e5f60718",
+        "DecimalScale": "12",
+        "ClockSkewHours": "1",
+        "StoreIpAddress": "true",
+        "StoreUserAgent": "true",
+        "TimeZone": "America/Argentina/Buenos_Aires",
+        "TopN": "1000",
+        "MaxTagSets": "10000",
+        "ActivityRetentionDays": "36500",
+        "MetricsRetentionDays": "36500",
+        "SalesRetentionDays": "36500",
         "KmsKeyArn": KEY,
         "AlarmTopicArn": "arn:aws:sns:us-east-1:111122223333:on-call",
         "Tracing": "Active",
@@ -34,6 +59,7 @@ VARIANTS = {
 
 # Parameters that the template's own rules must refuse before anything is created.
 REFUSED = {
+    "a stack that reads no topic": dict.fromkeys(PRODUCT_TOPICS + OTHER_TOPICS, ""),
     "a retry limit without provisioned pollers": {"MaximumRetryAttempts": "5", "OnFailureDestinationArn": BUCKET},
     "bisecting without provisioned pollers": {"BisectBatchOnFunctionError": "true"},
     "a retry limit that drops records": {"MaximumRetryAttempts": "5", "ProvisionedMode": "true"},

@@ -51,7 +51,7 @@ fn none<T>() -> Option<T> {
 
 impl<T> Cell<T> {
     /// A column that the row's own record tells.
-    pub(crate) fn told(value: Option<T>) -> Self {
+    pub fn told(value: Option<T>) -> Self {
         Self { value, at: None }
     }
 

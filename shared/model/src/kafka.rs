@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use crate::Decimal;
 use crate::raw::Raw;
+use crate::stream::{first_line, utf8};
 
 /// One invocation's payload, borrowed from its bytes.
 #[derive(Deserialize)]
@@ -68,7 +69,8 @@ impl<'a> Invocation<'a> {
     /// # Errors
     /// If they are not a Kafka invocation: Lambda makes the envelope, no producer can break it.
     pub fn parse(payload: &'a [u8]) -> Result<Self, InvocationError> {
-        sonic_rs::from_slice(payload).map_err(|e| InvocationError(crate::stream::first_line(&e)))
+        let json = utf8(payload).map_err(InvocationError)?;
+        sonic_rs::from_str(json).map_err(|e| InvocationError(first_line(&e)))
     }
 
     /// Where the records come from: the event source's ARN, or the bootstrap servers.

@@ -11,7 +11,7 @@
 
 pub mod activity;
 mod cloud_event;
-mod debezium;
+pub mod debezium;
 pub mod decimal;
 pub mod decode;
 pub mod entity;

@@ -255,12 +255,12 @@ fn decode(input: &Input<'_>, said: &mut Said) -> Result<Accepted, String> {
     }
     let day = settings.zone.day(at);
     let kept_ms = retention.saturating_add(DAY_MS);
-    let Some(event_id) = metric.event_id.filter(|raw| raw.json() != "null") else {
+    let Some(event_id) = metric.event_id.filter(|raw| !matches!(raw.json(), "null" | "\"\"")) else {
         said.points.push(Point { offset: input.record.offset, series, at, day, value, kept_ms });
         return Ok(Accepted::Counted);
     };
     let event_id = id("eventId", &event_id)?;
-    let key = Key::parts(&["SAMPLE", &series.app, &series.metric], &[&event_id]);
+    let key = Key::parts(&["SAMPLE", &series.app, &series.metric], &["ID", &event_id]);
     if key.sk.len() > SORT_KEY_LIMIT {
         return Err("eventId is longer than a key takes".to_owned());
     }

@@ -97,8 +97,7 @@ pub struct Routes(Vec<(String, &'static Stream)>);
 impl Default for Routes {
     /// Every stream under the topics of its source system.
     fn default() -> Self {
-        let topics = |stream: &'static Stream| stream.topics.iter().map(move |topic| ((*topic).to_owned(), stream));
-        Self(STREAMS.iter().flat_map(topics).collect())
+        Self::of(STREAMS.iter().flat_map(|stream| stream.topics.iter().map(move |topic| (*topic, stream))))
     }
 }
 
@@ -117,6 +116,11 @@ impl FromStr for Routes {
 }
 
 impl Routes {
+    /// Topics, or patterns of them, with their streams.
+    pub fn of<'a>(topics: impl IntoIterator<Item = (&'a str, &'static Stream)>) -> Self {
+        Self(topics.into_iter().map(|(topic, stream)| (topic.to_owned(), stream)).collect())
+    }
+
     /// The stream that a topic carries.
     pub fn stream(&self, topic: &str) -> Option<&'static Stream> {
         self.0.iter().find(|(pattern, _)| fits(pattern, topic)).map(|(_, stream)| *stream)
@@ -252,7 +256,12 @@ pub fn parse<'a, T: Deserialize<'a>>(value: &'a [u8]) -> Result<T, String> {
     if is_too_deep(value) {
         return Err(format!("JSON is nested deeper than {MAX_DEPTH} levels"));
     }
-    sonic_rs::from_slice(value).map_err(|e| first_line(&e))
+    sonic_rs::from_str(utf8(value)?).map_err(|e| first_line(&e))
+}
+
+/// The text of JSON. Checked here: the parser takes the bytes of what it leaves unread for UTF-8.
+pub(crate) fn utf8(json: &[u8]) -> Result<&str, String> {
+    std::str::from_utf8(json).map_err(|e| format!("JSON is not UTF-8: {e}"))
 }
 
 /// The first line of the parser's message; the following ones would quote the value.

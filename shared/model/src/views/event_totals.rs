@@ -33,5 +33,7 @@ fn document(tables: &Tables) -> serde_json::Result<Box<RawValue>> {
         let [_, service, kind] = parts.as_slice() else { return None };
         Some(EventTotal { service: service.clone(), r#type: kind.clone(), count: Number(row.get("events")) })
     });
-    to_raw_value(&totals.collect::<Vec<_>>())
+    let mut totals: Vec<_> = totals.collect();
+    totals.sort_by_key(|total| std::cmp::Reverse(total.count.0));
+    to_raw_value(&totals)
 }
