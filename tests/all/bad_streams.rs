@@ -51,7 +51,7 @@ fn bad_orders() -> Vec<Case> {
         case(but(json!({"id": {"a": 1}})), "id {\"a\":1} is not a whole number"),
         case(but(json!({"id": "x".repeat(513)})), "id is longer than 512 bytes"),
         case(but(json!({"customer_id": "x".repeat(513)})), "customer_id is longer than 512 bytes"),
-        case(but(json!({})).to_string().replace("paid", "\\ud800"), "status \"\\ud800\" is not"),
+        case(but(json!({})).to_string().replace("paid", "\\ud800"), "status is no Unicode text"),
         case(but(json!({"total_amount": "12,50"})), "total_amount \"12,50\" is neither a number nor base64"),
         case(but(json!({"total_amount": true})), "total_amount true is not a number"),
         case(but(json!({"total_amount": "1e99"})), "is too large"),
@@ -61,11 +61,11 @@ fn bad_orders() -> Vec<Case> {
         case(but(json!({"total_amount": {"value": "AA=="}})), "has no scale"),
         case(but(json!({"created_at": "yesterday"})), "created_at `yesterday` is not a time"),
         case(but(json!({"created_at": {}})), "created_at {} is not a time"),
-        case(but(json!({"created_at": YEAR_3000_MS})), "created_at 32503680000000 is more than 24 hours past"),
-        case(but(json!({"created_at": YEAR_3000_MS * 1_000})), "created_at 32503680000000 is more than 24 hours past"),
+        case(but(json!({"created_at": YEAR_3000_MS})), "created_at 32503680000000 is more than 24 h past"),
+        case(but(json!({"created_at": YEAR_3000_MS * 1_000})), "created_at 32503680000000 is more than 24 h past"),
         case(
             with(&but(json!({})), json!({"source": {"ts_ms": YEAR_3000_MS, "table": "orders"}})),
-            "ts_ms 32503680000000 is more than 24 hours past",
+            "ts_ms 32503680000000 is more than 24 h past",
         ),
         case(change("orders", "t", 1, Value::Null, Value::Null), "op `t` is not c, u, d or r"),
         case(with(&but(json!({})), json!({"op": 7})), "op is not a text"),
@@ -119,13 +119,13 @@ fn bad_tracked() -> Vec<Case> {
         case(but(json!({"sessionId": "x".repeat(513)})), "sessionId is longer than 512 bytes"),
         case(but(json!({"userAgent": "x".repeat(1025)})), "userAgent is longer than 1024 bytes"),
         case(but(json!({"eventId": {"a": 1}})), "eventId {\"a\":1} is not a whole number"),
-        case(event.to_string().replace("\"u\"", "\"\\ud800\""), "userId \"\\ud800\" is not"),
+        case(event.to_string().replace("\"u\"", "\"\\ud800\""), "userId is no Unicode text"),
         case(with_text("\\ud800"), "hex escape"),
-        case(with_text(&"x".repeat(256 << 10)), "properties are longer than 262144 bytes"),
+        case(with_text(&"x".repeat(256 << 10)), "properties or data are longer than 262144 bytes"),
         case(but(json!({"timestamp": "yesterday"})), "timestamp `yesterday` is not a time"),
         case(but(json!({"timestamp": true})), "timestamp true is not a time"),
-        case(but(json!({"timestamp": YEAR_3000_MS})), "timestamp 32503680000000 is more than 24 hours past"),
-        case(but(json!({"timestamp": "3000-01-01T00:00:00Z"})), "timestamp 32503680000000 is more than 24 hours past"),
+        case(but(json!({"timestamp": YEAR_3000_MS})), "timestamp 32503680000000 is more than 24 h past"),
+        case(but(json!({"timestamp": "3000-01-01T00:00:00Z"})), "timestamp 32503680000000 is more than 24 h past"),
     ];
     [cases, bad_cloud_events(&lacking("timestamp"))].concat()
 }
@@ -140,10 +140,10 @@ fn bad_user_events() -> Vec<Case> {
         case(lacking("service"), "service is missing"),
         case(but(json!({"service": "x".repeat(129)})), "service is longer than 128 bytes"),
         case(but(json!({"event_type": "x".repeat(101)})), "event_type is longer than 100 bytes"),
-        case(event.to_string().replace("auth", "\\ud800"), "service \"\\ud800\" is not"),
+        case(event.to_string().replace("auth", "\\ud800"), "service is no Unicode text"),
         case(but(json!({"data": {"text": "x".repeat(256 << 10)}})), "longer than 262144 bytes"),
         case(but(json!({"timestamp": "yesterday"})), "timestamp `yesterday` is not a time"),
-        case(but(json!({"timestamp": YEAR_3000_MS})), "timestamp 32503680000000 is more than 24 hours past"),
+        case(but(json!({"timestamp": YEAR_3000_MS})), "timestamp 32503680000000 is more than 24 h past"),
     ];
     [cases, bad_cloud_events(&lacking("timestamp"))].concat()
 }
@@ -182,7 +182,7 @@ fn bad_metrics() -> Vec<Case> {
         case(but(json!({"appId": "x".repeat(129)})), "appId is longer than 128 bytes"),
         case(but(json!({"metricName": "x".repeat(201)})), "metricName is longer than 200 bytes"),
         case(but(json!({"metricType": "x".repeat(33)})), "metricType is longer than 32 bytes"),
-        case(point.to_string().replace("\"app\"", "\"\\ud800\""), "appId \"\\ud800\" is not"),
+        case(point.to_string().replace("\"app\"", "\"\\ud800\""), "appId is no Unicode text"),
         case(of_value("null"), "value is missing"),
         case(of_value("\"fast\""), "value \"fast\" is not a number"),
         case(of_value("\"NaN\""), "value \"NaN\" is not a number"),
@@ -195,11 +195,11 @@ fn bad_metrics() -> Vec<Case> {
         case(tagged(json!({"a": {"b": 1}})), "tag `a` is not a text"),
         case(tagged(json!({"a": [1]})), "tag `a` is not a text"),
         case(tagged(json!({"x".repeat(513): "v"})), "tag is longer than 512 bytes"),
-        case(tagged(json!({"a": "?"})).to_string().replace('?', "\\ud800"), "tag \"\\ud800\" is not"),
+        case(tagged(json!({"a": "?"})).to_string().replace('?', "\\ud800"), "tag is no Unicode text"),
         case(tagged(json!(["region", "eu"])), "tags [\"region\",\"eu\"] are not an object"),
         case(tagged(json!("region")), "tags \"region\" are not an object"),
         case(but(json!({"timestamp": "yesterday"})), "timestamp `yesterday` is not a time"),
-        case(but(json!({"timestamp": YEAR_3000_MS})), "timestamp 32503680000000 is more than 24 hours past"),
+        case(but(json!({"timestamp": YEAR_3000_MS})), "timestamp 32503680000000 is more than 24 h past"),
         case(but(json!({"eventId": {"a": 1}})), "eventId {\"a\":1} is not a whole number"),
         case(but(json!({"eventId": "#".repeat(400)})), "eventId is longer than a key takes"),
     ]
@@ -466,10 +466,10 @@ async fn the_stored_state_wins_over_a_before_that_contradicts_it() {
 async fn a_time_may_be_ahead_of_kafkas_by_the_clock_skew_and_no_further() {
     for (skew, ahead, hours) in [
         (HOUR_MS, HOUR_MS, None),
-        (HOUR_MS, HOUR_MS + 1, Some("more than 1 hours past")),
+        (HOUR_MS, HOUR_MS + 1, Some("more than 1 h past")),
         (DAY_MS, HOUR_MS + 1, None),
         (DAY_MS, DAY_MS, None),
-        (DAY_MS, DAY_MS + 1, Some("more than 24 hours past")),
+        (DAY_MS, DAY_MS + 1, Some("more than 24 h past")),
     ] {
         let at = TAKEN_MS + ahead;
         let made_at = with(&order(1, "5", "paid"), json!({"created_at": at}));
@@ -507,4 +507,21 @@ async fn activity_and_metrics_of_1970_are_late() {
         assert_eq!((report.late, report.rejects.len(), report.entities), (4, 0, 0), "{topic}");
         assert!(store.tables().rows.is_empty(), "{topic}");
     }
+}
+
+/// Else all points that lack an id would be one.
+#[tokio::test]
+async fn an_empty_id_is_none() {
+    let store = MemoryStore::default();
+    let function = aggregate(store.clone(), MemoryObjects::default(), 0);
+    let empty = json!({"eventId": "", "sessionId": ""});
+    let points = [1, 2].map(|value| with(&metric("app", value, json!({})), empty.clone()).to_string());
+    let events =
+        ["a", "b"].map(|name| with(&with(&tracked("app", "u"), empty.clone()), json!({"eventName": name})).to_string());
+    handle(&function, invocation(METRICS, 0, 0, &points)).await;
+    handle(&function, invocation(TRACKED, 0, 0, &events)).await;
+    let views = documents(&store.tables());
+    assert_eq!((&views["metrics"][0]["count"], &views["metrics"][0]["sum"]), (&json!("2"), &json!("3")));
+    let day = &views["apps"][0]["days"][0];
+    assert_eq!((&day["events"], &day["activeUsers"], &day["sessions"]), (&json!("2"), &json!("1"), &json!("0")));
 }

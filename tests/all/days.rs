@@ -73,5 +73,8 @@ async fn a_changed_zone_never_lets_days_drift() {
     handle(&function, invocation("db.public.orders", 0, 1, &[order(1, "2025-01-01T23:30:00Z")])).await;
     let views = documents(&store.tables());
     assert_eq!(views["dailySales"], json!([{"date": "2025-01-02", "order_count": "1", "total_amount": "1"}]));
-    assert_eq!(store.recomputed().into_sorted().len(), store.tables().rows.iter().filter(|(_, r)| !r.is_empty()).count());
+    assert_eq!(
+        store.recomputed().into_sorted().len(),
+        store.tables().rows.iter().filter(|(_, r)| !r.is_empty()).count()
+    );
 }

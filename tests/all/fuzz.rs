@@ -15,11 +15,39 @@ use tidemark_tests::{NOW_MS, base64, envelope, fixture_lines, root};
 
 /// What breaks parsers: odd numbers, ends of ranges, names that mean something, odd characters.
 const TOKENS: &[&str] = &[
-    "null", "true", "\"\"", "[]", "{}", "0", "-0", "-1", "1e400", "1E-400", "0.1e1", "9223372036854775808",
-    "-9223372036854775809", "99999999999999999999999999999999999999999", "1735689600000", "1735689600000000000",
-    "253402300800000", "\"1e9\"", "\"NaN\"", "\"gA==\"", "\"/////////////////////w==\"", "\"\\ud800\"", "\"\\u0000\"",
-    "\"#%23\"", "\"😀\"", "\"__debezium_unavailable_value\"", "\"2025-02-30T25:00:00Z\"", "\"0001-01-01T00:00:00Z\"",
-    "\"9999-12-31T23:59:59.999999999-23:59\"", "{\"scale\":400,\"value\":\"AQ==\"}", "\"d\"", "\"t\"", "[[[[[[1]]]]]]",
+    "null",
+    "true",
+    "\"\"",
+    "[]",
+    "{}",
+    "0",
+    "-0",
+    "-1",
+    "1e400",
+    "1E-400",
+    "0.1e1",
+    "9223372036854775808",
+    "-9223372036854775809",
+    "99999999999999999999999999999999999999999",
+    "1735689600000",
+    "1735689600000000000",
+    "253402300800000",
+    "\"1e9\"",
+    "\"NaN\"",
+    "\"gA==\"",
+    "\"/////////////////////w==\"",
+    "\"\\ud800\"",
+    "\"\\u0000\"",
+    "\"#%23\"",
+    "\"😀\"",
+    "\"__debezium_unavailable_value\"",
+    "\"2025-02-30T25:00:00Z\"",
+    "\"0001-01-01T00:00:00Z\"",
+    "\"9999-12-31T23:59:59.999999999-23:59\"",
+    "{\"scale\":400,\"value\":\"AQ==\"}",
+    "\"d\"",
+    "\"t\"",
+    "[[[[[[1]]]]]]",
 ];
 
 /// Values by topic: the first lines of every fixture, and every sample invocation's.
@@ -69,9 +97,11 @@ fn mangled(rng: &mut Rng, value: &[u8], other: &[u8]) -> Vec<u8> {
             }
             // A member's value becomes something else, most often what its reader does not expect.
             _ => {
-                let colons: Vec<usize> = value.iter().enumerate().filter(|(_, b)| **b == b':').map(|(at, _)| at).collect();
+                let colons: Vec<usize> =
+                    value.iter().enumerate().filter(|(_, b)| **b == b':').map(|(at, _)| at).collect();
                 let Some(colon) = rng.choice(colons) else { continue };
-                let end = value[colon..].iter().position(|b| matches!(b, b',' | b'}')).map_or(value.len(), |n| colon + n);
+                let end =
+                    value[colon..].iter().position(|b| matches!(b, b',' | b'}')).map_or(value.len(), |n| colon + n);
                 let token = rng.choice(TOKENS).unwrap();
                 value.splice(colon + 1..end, token.bytes());
             }
@@ -95,7 +125,11 @@ fn check(batch: &Batch, records: usize) {
     }
     for transition in &folded.transitions {
         let stored = serde_json::to_string(&transition.after).unwrap();
-        assert_eq!(serde_json::from_str::<State>(&stored).unwrap(), transition.after, "a state is read as it was stored");
+        assert_eq!(
+            serde_json::from_str::<State>(&stored).unwrap(),
+            transition.after,
+            "a state is read as it was stored"
+        );
     }
 }
 
@@ -112,7 +146,8 @@ fn no_value_of_any_stream_breaks_the_decoder() {
         let (topic, _, headers) = rng.choice(&corpus).unwrap();
         let records: Vec<Value> = (0..64)
             .map(|offset| {
-                let (_, value, _) = rng.choice(corpus.iter().filter(|(known, ..)| known == topic).collect::<Vec<_>>()).unwrap();
+                let (_, value, _) =
+                    rng.choice(corpus.iter().filter(|(known, ..)| known == topic).collect::<Vec<_>>()).unwrap();
                 let (_, other, _) = rng.choice(&corpus).unwrap();
                 let value = mangled(&mut rng, value, other);
                 let value = (rng.u8(..50) > 0).then(|| base64(&value));

@@ -3,15 +3,21 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod bad_input;
+mod bad_streams;
 mod cargo_lambda;
 mod days;
+mod decoded;
 mod fuzz;
 mod golden;
 mod laws;
 mod protocol;
+mod rankings;
 mod retention;
+mod row_model;
 mod store_errors;
+mod stream_laws;
 mod streams_truth;
+mod tag_sets;
 mod template;
 mod truth;
 mod units;

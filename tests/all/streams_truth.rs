@@ -36,8 +36,13 @@ fn whole(n: &Value) -> i64 {
     n.as_str().unwrap().parse().unwrap()
 }
 
+/// A field, and how the truth writes its number.
+type Figure = (&'static str, fn(&Value) -> i64);
+/// A stream, a file of it, and what its views must read.
+type Played = (&'static str, &'static str, fn(&Tables, &str));
+
 /// A list as an object: by a field, other fields by what they are called in the truth.
-fn by(list: &Value, id: &str, fields: &[(&str, fn(&Value) -> i64)]) -> Value {
+fn by(list: &Value, id: &str, fields: &[Figure]) -> Value {
     let row = |row: &Value| {
         let fields = fields.iter().map(|(name, read)| ((*name).to_owned(), read(&row[*name]).into()));
         (row[id].as_str().unwrap().to_owned(), Value::Object(fields.collect()))
@@ -82,7 +87,7 @@ fn check_tracked(tables: &Tables, what: &str) {
         .unwrap()
         .iter()
         .map(|app| {
-            let fields: [(&str, fn(&Value) -> i64); 2] = [("events", whole), ("activeUsers", whole)];
+            let fields: [Figure; 2] = [("events", whole), ("activeUsers", whole)];
             let mut days = by(&app["days"], "date", &fields);
             for day in app["days"].as_array().unwrap() {
                 let names = day["names"].as_object().unwrap().iter();
@@ -112,12 +117,10 @@ fn check_user_events(tables: &Tables, what: &str) {
 }
 
 /// Every file with its stream and its check.
-fn files() -> Vec<(&'static str, &'static str, fn(&Tables, &str))> {
+fn files() -> Vec<Played> {
     let orders = ORDERS.map(|file| ("orders", file, check_orders as fn(&Tables, &str)));
-    let activity: [(_, _, fn(&Tables, &str)); 2] = [
-        ("activity", "track.ndjson.gz", check_tracked),
-        ("user-events", "user.ndjson.gz", check_user_events),
-    ];
+    let activity: [Played; 2] =
+        [("activity", "track.ndjson.gz", check_tracked), ("user-events", "user.ndjson.gz", check_user_events)];
     orders.into_iter().chain(activity).collect()
 }
 

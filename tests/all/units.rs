@@ -91,7 +91,9 @@ async fn a_tracked_event_costs_at_most_one_and_a_quarter_write_units_besides_fir
         let report = handle(&stack.aggregate, invocation("analytics.events", 0, round * 10_000, &events)).await;
         let sightings = report.entities as f64 - 10_000.0;
         let per_event = (report.write_units - sightings) / 10_000.0;
-        println!("activity, batch {round}: {per_event:.3} write units per event, and one for each of {sightings} sightings");
+        println!(
+            "activity, batch {round}: {per_event:.3} write units per event, and one for each of {sightings} sightings"
+        );
         assert!(per_event <= 1.25, "{per_event} write units per event: {report:?}");
     }
 }

@@ -39,10 +39,15 @@ pub fn aggregate_with<S: Store, O: ObjectStore>(
     seed: u64,
     settings: Settings,
 ) -> Arc<Aggregate<S, O>> {
+    let ledger = Ledger::new(store, options(seed));
+    Arc::new(Aggregate::new(ledger, Quarantine::new(objects, 0), settings))
+}
+
+/// Quick retries and fixed randomness.
+pub fn options(seed: u64) -> Options {
     let retry =
         Retry { max_attempts: 4, initial: Duration::from_millis(1), factor: 2.0, cap: Duration::from_millis(4) };
-    let ledger = Ledger::new(store, Options { retry, seed: Some(seed), ..Options::default() });
-    Arc::new(Aggregate::new(ledger, Quarantine::new(objects, 0), settings))
+    Options { retry, seed: Some(seed), ..Options::default() }
 }
 
 /// Handles an invocation that must succeed.
@@ -65,9 +70,16 @@ pub fn documents(tables: &Tables) -> Value {
 
 /// The views of the products alone, as [`documents`] gives them.
 pub fn catalogue(tables: &Tables) -> Value {
+    views(tables, &["sellers", "categories", "lowStock"])
+}
+
+/// The views of orders and their items.
+pub const SALES: [&str; 5] = ["dailySales", "productSales", "customers", "orderStatus", "summary"];
+
+/// Some of the views, as [`documents`] gives them.
+pub fn views(tables: &Tables, names: &[&str]) -> Value {
     let all = documents(tables);
-    let only = ["sellers", "categories", "lowStock"].map(|view| (view.to_owned(), all[view].clone()));
-    Value::Object(only.into_iter().collect())
+    names.iter().map(|name| ((*name).to_owned(), all[*name].clone())).collect()
 }
 
 /// A JSON text with every number in quotes.

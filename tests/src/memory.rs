@@ -191,7 +191,7 @@ impl Store for MemoryStore {
     async fn set_floor(&self, ranking: &'static Ranking, seen: Floor, floor: Floor) -> Answer<bool> {
         let mut items = self.items();
         let old = items.floors.entry(ranking.board).or_default();
-        let same = *old == seen;
+        let same = (old.floor, old.refreshed) == (seen.floor, seen.refreshed);
         if same {
             *old = floor;
         }

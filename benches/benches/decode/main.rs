@@ -2,9 +2,10 @@
 //!
 //! CPU time of the whole process, on one rayon thread: `RAYON_NUM_THREADS=2` shows what two cost.
 
-#![allow(clippy::unwrap_used, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs)]
 
 mod plain;
+mod streams;
 
 use std::collections::{BTreeMap, HashMap};
 use std::hint::black_box;
@@ -135,4 +136,5 @@ fn main() {
         let (ms, ratio) = (median(turns.clone()), median(turns.iter().zip(&ours).map(|(a, b)| a / b).collect()));
         println!("| {name} | {ms:.1} | {:.0} | {ratio:.2} |", RECORDS as f64 / ms * 1e3);
     }
+    streams::report();
 }

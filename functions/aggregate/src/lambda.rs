@@ -2,9 +2,9 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use futures_util::FutureExt;
 use lambda_runtime::{Error, LambdaEvent, Runtime, service_fn};
 use serde_json::Value;
-use futures_util::FutureExt;
 use tidemark_archive::{Bucket, ObjectStore, Quarantine};
 use tidemark_ledger::dynamo::{DynamoStore, Tables};
 use tidemark_ledger::{Call, Ledger, Store};

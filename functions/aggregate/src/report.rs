@@ -14,7 +14,7 @@ pub struct Report {
     pub records: usize,
     /// Records that changed nothing new.
     pub duplicates: usize,
-    /// Records past the retention of their entity or window.
+    /// Records past the retention of their entity or window, and windows that a late change left out.
     pub late: usize,
     /// Well-formed records that said nothing, such as tombstones.
     pub empty: usize,
@@ -72,7 +72,7 @@ impl Report {
     pub(crate) fn add_committed(&mut self, batch: &Batch, receipt: &Receipt) {
         self.records += batch.positions.len();
         self.duplicates += receipt.duplicates;
-        self.late += batch.late;
+        self.late += batch.late + receipt.late;
         self.empty += batch.empty;
         self.contradictions += receipt.contradictions;
         self.overflow += receipt.overflow;

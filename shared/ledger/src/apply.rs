@@ -18,6 +18,8 @@ pub enum Applied {
         entities: usize,
         /// Rows that changed, now or before.
         rows: usize,
+        /// Windows past their retention, left as they are or gone.
+        late: usize,
         /// Transitions that another lane forestalled: they will never apply.
         conflicts: usize,
     },
@@ -56,13 +58,15 @@ pub(crate) async fn apply<S: Store>(applying: Applying<'_, S>, plan: Arc<Plan>) 
         let applied = plan.transitions.iter().zip(marks).filter(|(_, mark)| *mark == seq);
         let mut deltas = plan.deltas(applied.map(|(transition, _)| transition));
         // A window that may be gone must not come back with this share alone.
+        let all = deltas.len();
         deltas.retain(|(_, delta)| delta.expires_ms().is_none_or(|expires| expires > now_ms));
-        deltas
+        let late = all - deltas.len();
+        (deltas, late)
     };
-    let deltas = off_thread(sums).await.ok_or(LedgerError::Deadline)?;
+    let (deltas, late) = off_thread(sums).await.ok_or(LedgerError::Deadline)?;
     let Some(rows) = apply_rows(&applying, deltas).await? else { return Ok(Applied::Overtaken) };
     requests.send(|| store.finish(lane, seq)).await?;
-    Ok(Applied::Done { entities, rows, conflicts: planned - entities })
+    Ok(Applied::Done { entities, rows, late, conflicts: planned - entities })
 }
 
 /// Step 5 for one request's worth of transitions: the lane's mark on each entity afterwards. Equal

@@ -14,9 +14,7 @@ use tokio::time::Instant;
 use crate::apply::{Applying, apply, partly_throttled};
 use crate::plan::{Planned, Weightless};
 use crate::requests::{Requests, Retry};
-use crate::{
-    Applied, AppRetention, Cursor, Lane, LaneId, LedgerError, Metered, Plan, PlanId, Store, off_thread,
-};
+use crate::{AppRetention, Applied, Cursor, Lane, LaneId, LedgerError, Metered, Plan, PlanId, Store, off_thread};
 
 /// Commits batches on a store.
 pub struct Ledger<S> {
@@ -67,6 +65,8 @@ pub struct Receipt {
     pub duplicates: usize,
     /// Changes that claimed another state before them than the stored one, which won.
     pub contradictions: usize,
+    /// Shares of windows that are past their retention, left out.
+    pub late: usize,
     /// Points of tag sets beyond the limit, counted as overflow.
     pub overflow: usize,
     /// Plans committed.
@@ -180,7 +180,8 @@ impl<S: Store> Ledger<S> {
             receipt.duplicates = intention.duplicates;
             receipt.contradictions = intention.contradictions;
         }
-        receipt.overflow += intention.overflow;
+        // A round that comes to nothing is repeated: what it would have counted is not counted twice.
+        receipt.overflow = receipt.overflow.max(intention.overflow);
         let mut conflicted = 0;
         let mut cursor = cursor.unwrap_or_else(|| unwritten(lane));
         for Planned { plan, body, through } in &intention.plans {
@@ -193,9 +194,10 @@ impl<S: Store> Ledger<S> {
             receipt.plans += 1;
             match self.apply(&lane.id, cursor.seq, Arc::clone(plan), call, requests).await? {
                 Applied::Overtaken => return Ok(false),
-                Applied::Done { entities, rows, conflicts } => {
+                Applied::Done { entities, rows, late, conflicts } => {
                     receipt.entities += entities;
                     receipt.rows += rows;
+                    receipt.late += late;
                     conflicted += conflicts;
                 }
             }
@@ -326,11 +328,7 @@ struct Intention {
 }
 
 /// Step 3, off the async thread.
-async fn intend(
-    batch: Arc<Batch>,
-    known: Map<Key, Known>,
-    through: Option<i64>,
-) -> Result<Intention, LedgerError> {
+async fn intend(batch: Arc<Batch>, known: Map<Key, Known>, through: Option<i64>) -> Result<Intention, LedgerError> {
     off_thread(move || plans(&batch, &known, through)).await.unwrap_or(Err(LedgerError::Deadline))
 }
 

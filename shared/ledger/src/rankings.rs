@@ -1,7 +1,9 @@
 //! Rankings: their tops, and the floors that keep their indexes short.
 //!
-//! Every row that reaches the floor stands in the index, so the rows there that reach it are the top,
-//! exactly and in order. A floor set so that twice the asked number of rows reach it leaves room for
+//! Every row that reaches the readers' floor stands in the index, so the rows there that reach it are
+//! the top, exactly and in order. The writers' floor is the same, but for a while after it was lowered:
+//! first writers go by the lower one, then all rows are looked at and given their places, and only then
+//! readers go by it, too. A refresh that dies on the way is finished by the next. A floor set so that twice the asked number of rows reach it leaves room for
 //! rows that fall; should more fall, the top is shorter than asked, but never wrong, until the next
 //! refresh looks at all rows.
 
@@ -37,18 +39,21 @@ impl<S: Store> Ledger<S> {
         for ranking in rankings() {
             let old = requests.send(|| self.store.read_floor(ranking)).await?;
             let floor = reached.get(ranking.board).copied();
-            if floor == old.floor {
-                continue;
+            let mut new = old;
+            if floor != old.floor {
+                new = Floor { floor, shown: old.shown.max(floor), refreshed: old.refreshed + 1 };
+                // Refused: another refresh, a plan that raised it, or this very request came twice;
+                // the next refresh goes on.
+                if !requests.send(|| self.store.set_floor(ranking, old, new)).await? {
+                    continue;
+                }
+                refreshed.floors += 1;
             }
-            let new = Floor { floor, refreshed: old.refreshed + 1 };
-            // Refused: another refresh, or a plan that raised it; the next refresh comes.
-            if !requests.send(|| self.store.set_floor(ranking, old, new)).await? {
-                continue;
-            }
-            refreshed.floors += 1;
-            if floor < old.floor {
+            if new.shown != new.floor {
                 // Only now: what comes after the new floor was set sees it, and ranks itself.
                 refreshed.ranked += self.rank_all(ranking, new, &requests).await?;
+                let shown = Floor { shown: new.floor, ..new };
+                requests.send(|| self.store.set_floor(ranking, new, shown)).await?;
             }
         }
         Ok(refreshed)

@@ -95,18 +95,19 @@ async fn set_ranks<S: Store>(
     rows: &[Option<Row>],
 ) -> Result<(), LedgerError> {
     let Applying { store, requests, options, .. } = *applying;
-    let mut competing: BTreeMap<&str, (&'static Ranking, Vec<(&Key, &Row)>)> = BTreeMap::new();
+    let mut competing: BTreeMap<&str, Vec<(&Key, &Row)>> = BTreeMap::new();
     for ((key, _), row) in deltas.iter().zip(rows) {
         if let Some((ranking, row)) = ranking_of(key).zip(row.as_ref()) {
-            competing.entry(ranking.board).or_insert((ranking, Vec::new())).1.push((key, row));
+            competing.entry(ranking.board).or_default().push((key, row));
         }
     }
     let mut writes = Vec::new();
-    for (ranking, rows) in competing.into_values() {
+    for ranking in rankings() {
+        let Some(rows) = competing.remove(ranking.board) else { continue };
         // Read after the additions: a floor that is lowered later is followed by a look at all rows.
         let mut floor = requests.send(|| store.read_floor(ranking)).await?;
         if let Some(higher) = higher_floor(ranking, &rows, floor, SLACK * options.top) {
-            let raised = Floor { floor: Some(higher), ..floor };
+            let raised = Floor { floor: Some(higher), shown: floor.shown.max(Some(higher)), ..floor };
             if requests.send(|| store.set_floor(ranking, floor, raised)).await? {
                 floor = raised;
             }

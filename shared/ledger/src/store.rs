@@ -85,12 +85,15 @@ pub struct Row {
     pub before: Decimal,
 }
 
-/// The least number that makes a row of a ranking stand in its index.
+/// The least numbers that make a row of a ranking stand in its index; `None` is below every number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Floor {
-    /// Every row that reaches it stands there; `None`: every row that is there at all.
+    /// For writers: a row that reaches it is given its place.
     pub floor: Option<Decimal>,
-    /// How often it has been set by a look at all rows.
+    /// For readers, never lower: every row that reaches it has its place. Above the writers' floor
+    /// only while a refresh that lowered that one looks at all rows, or has died over it.
+    pub shown: Option<Decimal>,
+    /// How often the floor has been set by a look at all rows.
     pub refreshed: u64,
 }
 

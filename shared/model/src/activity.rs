@@ -35,7 +35,8 @@ const IDENTITY_LIMIT: usize = 100;
 const PROPERTIES_LIMIT: usize = 256 << 10;
 const PERSONAL_LIMIT: usize = 1024;
 
-/// Personal data that is kept only where configured, wherever a producer puts it.
+/// Personal data that is kept only where configured: as fields, and as members of properties at any
+/// depth.
 const IP_ADDRESS: [&str; 2] = ["ip_address", "ipAddress"];
 const USER_AGENT: [&str; 2] = ["user_agent", "userAgent"];
 
@@ -165,7 +166,7 @@ struct UserEvent<'a> {
 fn decode_tracked(input: &Input<'_>, said: &mut Said) -> Result<Accepted, String> {
     decode(input, said, |value, envelope, said| {
         let Object(event) = parse::<Object<Tracked<'_>>>(value)?;
-        if event.specversion.is_some() && envelope.is_none() {
+        if event.specversion.is_some() {
             return Ok(None);
         }
         let kind = kind(event.event_type.as_ref(), envelope.as_ref(), "eventType")?;
@@ -191,7 +192,7 @@ fn decode_tracked(input: &Input<'_>, said: &mut Said) -> Result<Accepted, String
 fn decode_user_event(input: &Input<'_>, said: &mut Said) -> Result<Accepted, String> {
     decode(input, said, |value, envelope, said| {
         let Object(event) = parse::<Object<UserEvent<'_>>>(value)?;
-        if event.specversion.is_some() && envelope.is_none() {
+        if event.specversion.is_some() {
             return Ok(None);
         }
         let kind = kind(event.event_type.as_ref(), envelope.as_ref(), "event_type")?;
@@ -255,14 +256,24 @@ fn accept(input: &Input<'_>, heard: Heard<'_>, said: &mut Said) -> Result<Accept
         return Ok(Accepted::Late);
     }
 
+    let has_time = own_time.is_some() || input.record.timestamp_ms().is_some();
     let content = heard.properties.as_ref().filter(is_given).map(|raw| Json::without(raw, &[])).transpose()?;
     let ip_address = heard.ip_address.as_ref().filter(is_given).map(|raw| text(raw, "ipAddress", PERSONAL_LIMIT));
     let user_agent = heard.user_agent.as_ref().filter(is_given).map(|raw| text(raw, "userAgent", PERSONAL_LIMIT));
     let (ip_address, user_agent) = (ip_address.transpose()?, user_agent.transpose()?);
-    let parts = [Some(&app), Some(&user), Some(&heard.kind), Some(&name), session.as_ref(), ip_address.as_ref(), user_agent.as_ref()];
+    let parts = [
+        Some(&app),
+        Some(&user),
+        Some(&heard.kind),
+        Some(&name),
+        session.as_ref(),
+        ip_address.as_ref(),
+        user_agent.as_ref(),
+    ];
     let parts = parts.into_iter().map(|part| part.map_or("", CompactString::as_str));
     let fingerprint = fingerprint(parts.chain([content.as_ref().map_or("", Json::text)]));
-    let identity = identity(heard.id.as_ref().filter(is_given), heard.envelope.as_ref(), fingerprint, id_field)?;
+    let identity =
+        identity(input, has_time, heard.id.as_ref().filter(is_given), heard.envelope.as_ref(), fingerprint, id_field)?;
     let day = settings.zone.day(at);
     let kept = retention.saturating_add(DAY_MS);
     let mut sight = |what, id: &str| {
@@ -281,10 +292,11 @@ fn accept(input: &Input<'_>, heard: Heard<'_>, said: &mut Said) -> Result<Accept
     }
 
     // Without a time of its own, an event that has an id is the one that Kafka took first.
-    let timed = own_time.is_some() || identity.first().is_some_and(|kind| kind == "fp");
+    let timed = own_time.is_some() || identity.kind == "fp";
     let moment = if timed { format_compact!("{at:015}") } else { CompactString::default() };
     let mut sk: Vec<&str> = if timed { vec!["EVENT", &moment] } else { vec!["ARRIVED"] };
-    sk.extend(identity.iter().map(CompactString::as_str));
+    sk.push(identity.kind);
+    sk.extend(identity.parts.iter().map(CompactString::as_str));
     let version = Version { major: if timed { 0 } else { -at }, minor: 0, tie: fingerprint as u64 };
     let key = Key::parts(&["USER", &app, &user], &sk);
     let omitted: Vec<&str> = [(settings.store_ip_address, IP_ADDRESS), (settings.store_user_agent, USER_AGENT)]
@@ -297,7 +309,7 @@ fn accept(input: &Input<'_>, heard: Heard<'_>, said: &mut Said) -> Result<Accept
         (_, content) => content,
     };
     if properties.as_ref().is_some_and(|json| json.text().len() > PROPERTIES_LIMIT) {
-        return Err(format!("properties are longer than {PROPERTIES_LIMIT} bytes"));
+        return Err(format!("properties or data are longer than {PROPERTIES_LIMIT} bytes"));
     }
     let event = Event {
         ip_address: ip_address.filter(|_| settings.store_ip_address),
@@ -312,24 +324,39 @@ fn accept(input: &Input<'_>, heard: Heard<'_>, said: &mut Said) -> Result<Accept
         session,
         properties,
     };
-    said.changes.push(Change { key, version, state: State::Event(event), claimed: None });
+    said.changes.push(Change { key, version, state: State::Event(Box::new(event)), claimed: None });
     Ok(Accepted::Counted)
 }
 
-/// The parts of a key that tell an event from others at its time.
+/// What tells an event from others of its user, at its time if it has one.
+struct Identity {
+    kind: &'static str,
+    parts: Vec<CompactString>,
+}
+
 fn identity(
+    input: &Input<'_>,
+    is_timed: bool,
     id: Option<&Raw<'_>>,
     envelope: Option<&Envelope>,
     fingerprint: u128,
     field: &str,
-) -> Result<Vec<CompactString>, String> {
+) -> Result<Identity, String> {
     if let Some(envelope) = envelope {
-        return Ok(vec!["ce".into(), short(&envelope.source), short(&envelope.id)]);
+        return Ok(Identity { kind: "ce", parts: vec![short(&envelope.source), short(&envelope.id)] });
     }
     if let Some(id) = id {
-        return Ok(vec!["id".into(), short(&text(id, field, usize::MAX)?)]);
+        return Ok(Identity { kind: "id", parts: vec![short(&text(id, field, usize::MAX)?)] });
     }
-    Ok(vec!["fp".into(), format_compact!("{fingerprint:032x}")])
+    if !is_timed {
+        // Without any time, its place in the stream is all that a redelivery keeps.
+        let (topic, partition) = (input.record.topic(), input.record.partition);
+        return Ok(Identity {
+            kind: "at",
+            parts: vec![format_compact!("{topic}-{partition}-{}", input.record.offset)],
+        });
+    }
+    Ok(Identity { kind: "fp", parts: vec![format_compact!("{fingerprint:032x}")] })
 }
 
 fn short(part: &str) -> CompactString {

@@ -27,7 +27,9 @@ pub(crate) fn in_headers(input: &Input<'_>) -> Result<Option<Envelope>, String> 
     if header("ce_specversion").is_none() {
         return Ok(None);
     }
-    let required = |name: &str| header(name).ok_or_else(|| format!("CloudEvents header {name} is missing"));
+    let required = |name: &str| {
+        header(name).filter(|text| !text.is_empty()).ok_or_else(|| format!("CloudEvents header {name} is missing"))
+    };
     Ok(Some(Envelope {
         id: required("ce_id")?,
         source: required("ce_source")?,
@@ -54,6 +56,9 @@ pub(crate) fn in_value(value: &[u8]) -> Result<(Envelope, Vec<u8>), String> {
         data_base64: Option<String>,
     }
     let event: Structured<'_> = parse(value)?;
+    if event.id.is_empty() || event.source.is_empty() {
+        return Err("id or source of the CloudEvent is empty".to_owned());
+    }
     let data = match (event.data, event.data_base64) {
         (Some(data), _) => data.json().as_bytes().to_vec(),
         (None, Some(data)) => {

@@ -92,7 +92,7 @@ pub(crate) fn read<T>(
     let Some(value) = input.value.filter(|value| *value != b"null") else { return Ok(None) };
     let root: Fields<'_> = parse(value)?;
     let unwrapped;
-    let body = match root.get("payload") {
+    let body = match root.find("payload") {
         Some(payload) if payload.json() == "null" => return Ok(None),
         Some(payload) => {
             unwrapped = Fields::read(payload)?;
@@ -126,11 +126,11 @@ fn envelope<'a>(
         Ok(Some(Row { columns, schema: schema.and_then(|schema| schema.field(name)), key }))
     };
     let (before, after) = (row("before")?, row("after")?);
-    let deleted = is_deletion(&op)? || after.is_none();
+    let deleted = is_deletion(&op)?;
     let empty = || Row { columns: Cow::Owned(Fields::default()), schema: None, key };
-    let (row, claimed) = match after {
-        Some(after) if !deleted => (after, before),
-        _ => (before.unwrap_or_else(empty), None),
+    let (row, claimed) = match deleted {
+        true => (before.unwrap_or_else(empty), None),
+        false => (after.ok_or_else(|| format!("op {op} has no after"))?, before),
     };
     let (version, written_ms) = source.version(input)?;
     Ok(RowChange { table: source.table(input), deleted, row, claimed, version, written_ms })
@@ -437,6 +437,38 @@ mod tests {
         for json in ["\"%\"", "true", "[]", "{}", "{\"value\":\"AA==\"}", "\"AAAAAAAAAAAAAAAAAAAAAAA=\"", "\"1e99\""] {
             assert!(read_decimal(json, None).is_err(), "{json}");
         }
+    }
+
+    #[test]
+    fn every_encoding_of_a_time_is_read() {
+        let new_year = 1_735_689_600_000;
+        for (name, json, expect) in [
+            ("io.debezium.time.MicroTimestamp", "1735689600000999", new_year),
+            ("io.debezium.time.NanoTimestamp", "1735689600000999999", new_year),
+            ("io.debezium.time.Timestamp", "1735689600000", new_year),
+            ("org.apache.kafka.connect.data.Timestamp", "1735689600000", new_year),
+            ("io.debezium.time.Date", "20089", new_year),
+            ("org.apache.kafka.connect.data.Date", "20089", new_year),
+            ("io.debezium.time.ZonedTimestamp", "\"2025-01-01T01:00:00+01:00\"", new_year),
+            // By its schema, a time may be where its magnitude alone would not put it.
+            ("io.debezium.time.MicroTimestamp", "1000000", 1_000),
+            ("io.debezium.time.MicroTimestamp", "-1", -1),
+            ("io.debezium.time.Timestamp", "1000", 1_000),
+            ("", "1735689600", new_year),
+            ("", "1735689600000", new_year),
+            ("", "1735689600000000", new_year),
+            ("", "1735689600000000000", new_year),
+            ("", "\"2025-01-01 00:00:00\"", new_year),
+            ("", "\"2025-01-01T00:00:00Z\"", new_year),
+            ("", "\"1735689600000\"", new_year),
+        ] {
+            let schema = format!(r#"{{"fields":[{{"field":"t","name":"{name}"}}]}}"#);
+            let (schema, row) = (from_json::<Node<'_>>(&schema).unwrap(), format!(r#"{{"t":{json}}}"#));
+            let row = Row { columns: Cow::Owned(from_json(&row).unwrap()), schema: Some(&schema), key: None };
+            assert_eq!(row.time("t").unwrap(), Cell::told(Some(expect)), "{name} {json}");
+        }
+        let row = Row { columns: Cow::Owned(from_json(r#"{"t":"soon"}"#).unwrap()), schema: None, key: None };
+        assert_eq!(row.time("t").unwrap_err(), "t `soon` is not a time");
     }
 
     #[test]

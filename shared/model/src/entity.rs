@@ -11,7 +11,8 @@ use crate::metric::{Sample, TagSets};
 use crate::order::{Item, Order};
 use crate::product::Product;
 
-/// The state of one entity, as it is stored. One line per kind of entity, here and below.
+/// The state of one entity, as it is stored. One line per kind of entity, here and below. What is larger
+/// than a product is boxed: states are moved about a lot.
 ///
 /// The JSON form is persisted and read by later releases: new fields need a default.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,15 +20,15 @@ pub enum State {
     /// A product of the catalogue.
     Product(Product),
     /// An order.
-    Order(Order),
+    Order(Box<Order>),
     /// A line of an order.
-    Item(Item),
+    Item(Box<Item>),
     /// Something that a user did.
-    Event(Event),
+    Event(Box<Event>),
     /// A user or a session was seen in an app on a day.
     Seen(Seen),
     /// A metric's point that has an identity.
-    Sample(Sample),
+    Sample(Box<Sample>),
     /// The tag sets of a metric on a day.
     TagSets(TagSets),
 }
@@ -60,8 +61,8 @@ impl State {
     #[must_use]
     pub fn merged(&self, own: Version, other: &Self, others: Version) -> Self {
         match (self, other) {
-            (Self::Order(a), Self::Order(b)) => Self::Order(a.merged(own, b, others)),
-            (Self::Item(a), Self::Item(b)) => Self::Item(a.merged(own, b, others)),
+            (Self::Order(a), Self::Order(b)) => Self::Order(Box::new(a.merged(own, b, others))),
+            (Self::Item(a), Self::Item(b)) => Self::Item(Box::new(a.merged(own, b, others))),
             _ => self.clone(),
         }
     }

@@ -36,6 +36,7 @@ pub(crate) fn id(field: &str, value: &Raw<'_>) -> Result<CompactString, String> 
     let is_whole = json.strip_prefix('-').unwrap_or(json).bytes().all(|byte| byte.is_ascii_digit());
     let id = match value.text() {
         Some(text) => CompactString::from(text),
+        None if json.starts_with('"') => return Err(format!("{field} is no Unicode text")),
         None if is_whole => CompactString::from(json),
         None => CompactString::from(whole(field, value)?.to_string()),
     };

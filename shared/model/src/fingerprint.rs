@@ -15,7 +15,7 @@ use crate::stream::first_line;
 pub struct Json(Box<str>);
 
 impl Json {
-    /// The canonical text of a value, without the members of an object that are named.
+    /// The canonical text of a value, without the members of these names at any depth.
     ///
     /// # Errors
     /// If a string or a member cannot be read.
@@ -75,7 +75,7 @@ fn push(json: &str, omitted: &[&str], text: &mut String) -> Result<(), String> {
                 }
                 push_string(name, text)?;
                 text.push(':');
-                push(value, &[], text)?;
+                push(value, omitted, text)?;
             }
             text.push('}');
         }
@@ -85,7 +85,7 @@ fn push(json: &str, omitted: &[&str], text: &mut String) -> Result<(), String> {
                 if at > 0 {
                     text.push(',');
                 }
-                push(value.map_err(|e| first_line(&e))?.as_raw_str(), &[], text)?;
+                push(value.map_err(|e| first_line(&e))?.as_raw_str(), omitted, text)?;
             }
             text.push(']');
         }
@@ -110,7 +110,7 @@ mod tests {
         let expected = r#"{"a":[1.0,{"x":"é\u0000"}],"b":"/"}"#;
         for json in [
             r#"{"a":[1.0,{"x":"é\u0000"}],"b":"/"}"#,
-            r#" { "b" : "\/" , "ip": [1], "a" : [ 1.0 , { "x" : "\u00e9\u0000" } ] } "#,
+            r#" { "b" : "\/" , "ip": [1], "a" : [ 1.0 , { "ip": 7, "x" : "\u00e9\u0000" } ] } "#,
         ] {
             assert_eq!(&*canonical(json).unwrap(), expected);
         }

@@ -36,7 +36,8 @@ pub fn fold(changes: &[Change], known: &Map<Key, Known>) -> Fold {
     let mut fold = Fold::default();
     fold.transitions.reserve(entities.len());
     for (known, mut group) in entities {
-        group.sort_unstable_by_key(|change| change.version);
+        // Stable: of equal versions, the first that arrived stays.
+        group.sort_by_key(|change| change.version);
         let all = group.len();
         group.dedup_by_key(|change| change.version);
         fold.duplicates += (all - group.len()) * usize::from(counts(&group));

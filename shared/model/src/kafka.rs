@@ -33,7 +33,8 @@ type Lists<'a> = BTreeMap<Cow<'a, str>, Vec<RawRecord<'a>>>;
 pub struct RawRecord<'a> {
     #[serde(borrow)]
     topic: Cow<'a, str>,
-    partition: i32,
+    /// Its partition's number.
+    pub partition: i32,
     /// Its position in the partition.
     pub offset: i64,
     #[serde(borrow, default)]

@@ -17,8 +17,8 @@ use crate::raw::{Object, Raw};
 use crate::rows::{Map, Rows};
 use crate::stream::{Accepted, Input, Route, Said, Stream, parse};
 use crate::time::{self, DAY_MS, Day};
-use crate::views::metrics;
-use crate::{Change, Decimal, Key, Known, Measures, State, Transition, Version};
+use crate::views::metrics::{self, Measured};
+use crate::{Change, Decimal, Key, Known, State, Transition, Version};
 
 /// The stream of metrics.
 pub const STREAM: Stream = Stream { name: "metrics", topics: &["analytics.metrics"], decode, route };
@@ -154,6 +154,7 @@ impl<'a> Admission<'a> {
         hashes.dedup();
         let before = self.known.get(&key);
         let mut sets = self.sets(&key).to_vec();
+        let stored = before.and_then(|known| known.state.expires());
         hashes.truncate(self.most.saturating_sub(sets.len()));
         if hashes.is_empty() {
             return None;
@@ -165,7 +166,7 @@ impl<'a> Admission<'a> {
             counter: before.map_or(0, |known| known.counter),
             version: Version { major: sets.len() as i64, minor: 0, tie: 0 },
             before: before.map(|known| known.state.clone()),
-            after: State::TagSets(TagSets { sets, expires }),
+            after: State::TagSets(TagSets { sets, expires: stored.map_or(expires, |stored| stored.max(expires)) }),
         })
     }
 
@@ -179,16 +180,16 @@ impl<'a> Admission<'a> {
 
     /// What points add to the rows, and how many of them count as overflow.
     pub fn rows<'b>(&self, points: impl IntoIterator<Item = &'b Point>) -> (Rows, usize) {
+        let mut series: Map<(&Series, &Day), Vec<Measured>> = Map::default();
+        for Point { series: of, day, at, value, kept_ms, .. } in points {
+            let measured = Measured { at: *at, value: *value, kept_ms: *kept_ms };
+            series.entry((of, day)).or_default().push(measured);
+        }
         let (mut rows, mut overflow) = (Rows::default(), 0);
-        let mut series: Map<(&Series, &Day), (Series, bool)> = Map::default();
-        for point in points {
-            let (counted, is_overflow) = series
-                .entry((&point.series, &point.day))
-                .or_insert_with(|| self.counted(&point.series, &point.day));
-            overflow += usize::from(*is_overflow);
-            metrics::share(counted, point.at, point.value, point.kept_ms, |key, measures: Measures| {
-                rows.add_measures(key, &measures);
-            });
+        for ((series, day), points) in series {
+            let (series, is_overflow) = self.counted(series, day);
+            overflow += points.len() * usize::from(is_overflow);
+            metrics::shares(&series, &points, |key, measures| rows.add_measures(key, &measures));
         }
         (rows, overflow)
     }
@@ -268,7 +269,7 @@ fn decode(input: &Input<'_>, said: &mut Said) -> Result<Accepted, String> {
     // cannot be taken back.
     let version = Version { major: 0, minor: 0, tie: 0 };
     let sample = Sample { series, at, day, value, expires: at.saturating_add(kept_ms) };
-    said.changes.push(Change { key, version, state: State::Sample(sample), claimed: None });
+    said.changes.push(Change { key, version, state: State::Sample(Box::new(sample)), claimed: None });
     Ok(Accepted::Counted)
 }
 
@@ -297,7 +298,8 @@ fn tags(raw: Option<Raw<'_>>) -> Result<Vec<(CompactString, CompactString)>, Str
         let text = match value.json() {
             "true" | "false" | "null" => CompactString::from(value.json()),
             json if json.starts_with(['{', '[']) => return Err(format!("tag `{name:.64}` is not a text")),
-            _ => id("tag", &value).or_else(|_| decimal_tag(&value))?,
+            json if json.starts_with('"') => id("tag", &value)?,
+            _ => decimal_tag(&value)?,
         };
         within("tag", &name, ID_LIMIT)?;
         tags.push((CompactString::from(&*name), text));

@@ -83,8 +83,7 @@ impl Order {
 
     /// A deletion tells every column: there is none left.
     fn deleted(id: CompactString, expires: Option<i64>) -> Self {
-        let (customer, total, status, day) =
-            (Cell::told(None), Cell::told(None), Cell::told(None), Cell::told(None));
+        let (customer, total, status, day) = (Cell::told(None), Cell::told(None), Cell::told(None), Cell::told(None));
         Self { id, deleted: true, customer, total, status, day, expires }
     }
 
@@ -105,8 +104,7 @@ impl Order {
     }
 
     pub(crate) fn contradicts(&self, stored: &Self) -> bool {
-        stored.deleted
-            || self.customer.contradicts(&stored.customer)
+        self.customer.contradicts(&stored.customer)
             || self.total.contradicts(&stored.total)
             || self.status.contradicts(&stored.status)
     }
@@ -132,14 +130,8 @@ impl Item {
             return Err(format!("quantity {n} is not between -{QUANTITY_LIMIT} and {QUANTITY_LIMIT}"));
         }
         let price = limited("price", row.decimal("price", settings.decimal_scale)?, PRICE_LIMIT)?;
-        let item = Self {
-            id: row.id()?,
-            deleted: false,
-            product: row.text("product_id")?,
-            quantity,
-            price,
-            expires: None,
-        };
+        let item =
+            Self { id: row.id()?, deleted: false, product: row.text("product_id")?, quantity, price, expires: None };
         // A column that is not told yet may still come; then the row's limits bound it less tightly.
         if item.revenue() >= VALUE_LIMIT || item.revenue() <= -VALUE_LIMIT {
             return Err(format!("price times quantity is not below {VALUE_LIMIT}"));
@@ -168,8 +160,7 @@ impl Item {
     }
 
     pub(crate) fn contradicts(&self, stored: &Self) -> bool {
-        stored.deleted
-            || self.product.contradicts(&stored.product)
+        self.product.contradicts(&stored.product)
             || self.quantity.contradicts(&stored.quantity)
             || self.price.contradicts(&stored.price)
     }
@@ -202,17 +193,19 @@ fn decode_row(input: &Input<'_>, change: RowChange<'_>, said: &mut Said) -> Resu
     let expires = settings.tombstone_expires(written_ms);
     let id = row.id()?;
     let (key, state, claimed) = match (table.as_str(), deleted) {
-        ("orders", true) => (key("ORDER", &id), State::Order(Order::deleted(id, expires)), None),
-        ("order_items", true) => (key("ITEM", &id), State::Item(Item::deleted(id, expires)), None),
+        ("orders", true) => (key("ORDER", &id), State::Order(Box::new(Order::deleted(id, expires))), None),
+        ("order_items", true) => (key("ITEM", &id), State::Item(Box::new(Item::deleted(id, expires))), None),
         ("orders", false) => {
             let made = row.time("created_at")?;
             made.value.map(|ms| input.not_ahead("created_at", ms)).transpose()?;
-            let claimed = claimed.and_then(|row| Order::read(&row, settings).ok()).map(State::Order);
-            (key("ORDER", &id), State::Order(Order::read(&row, settings)?), claimed)
+            let claimed =
+                claimed.and_then(|row| Order::read(&row, settings).ok()).map(|order| State::Order(Box::new(order)));
+            (key("ORDER", &id), State::Order(Box::new(Order::read(&row, settings)?)), claimed)
         }
         ("order_items", false) => {
-            let claimed = claimed.and_then(|row| Item::read(&row, settings).ok()).map(State::Item);
-            (key("ITEM", &id), State::Item(Item::read(&row, settings)?), claimed)
+            let claimed =
+                claimed.and_then(|row| Item::read(&row, settings).ok()).map(|item| State::Item(Box::new(item)));
+            (key("ITEM", &id), State::Item(Box::new(Item::read(&row, settings)?)), claimed)
         }
         (other, _) => return Err(format!("table `{other:.64}` is neither orders nor order_items")),
     };

@@ -214,7 +214,12 @@ impl Contribution {
     }
 
     /// The state's share in the row of a window, which may be forgotten at a time in ms since 1970.
-    pub fn add_window<const N: usize>(&mut self, key: Key, expires_ms: Option<i64>, measures: [(&'static str, Decimal); N]) {
+    pub fn add_window<const N: usize>(
+        &mut self,
+        key: Key,
+        expires_ms: Option<i64>,
+        measures: [(&'static str, Decimal); N],
+    ) {
         let at = self.row(key);
         if let Some(expires_ms) = expires_ms {
             self.share(at, CompactString::const_new(TTL), Decimal::whole(seconds_up(expires_ms)));

@@ -86,7 +86,7 @@ impl<'a> Input<'a> {
             return Ok(ms);
         }
         let hours = skew / 3_600_000;
-        Err(format!("{field} {ms} is more than {hours} hours past the record's Kafka time {}", self.taken_ms()))
+        Err(format!("{field} {ms} is more than {hours} h past the record's Kafka time {}", self.taken_ms()))
     }
 }
 

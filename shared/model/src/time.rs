@@ -90,7 +90,9 @@ pub fn read(field: &str, value: &Raw<'_>) -> Result<i64, String> {
     let number = text.as_deref().unwrap_or(value.json());
     let n = match number.parse::<i64>() {
         Ok(n) => Some(n),
-        Err(_) if text.is_none() => Some(number.parse::<Decimal>().ok().map(Decimal::floor).ok_or_else(|| odd(field, value))?),
+        Err(_) if text.is_none() => {
+            Some(number.parse::<Decimal>().ok().map(Decimal::floor).ok_or_else(|| odd(field, value))?)
+        }
         Err(_) => None,
     };
     match (n, text) {

@@ -34,7 +34,8 @@ async fn a_stream_and_a_view_are_a_file_each() {
 
     handle(&function, invocation("db.public.order_items", 0, 0, &[sold(1, 5), sold(2, 3)])).await;
     // Corrected from 4 to 2, delivered the other way round and twice.
-    let returns = [returned("a", 2, 20), returned("a", 4, 10), returned("a", 2, 20), returned("b", 1, 30), returned("c", 0, 1)];
+    let returns =
+        [returned("a", 2, 20), returned("a", 4, 10), returned("a", 2, 20), returned("b", 1, 30), returned("c", 0, 1)];
     let report = handle(&function, invocation("shop.returns", 0, 0, &returns)).await;
     assert_eq!(report.rejects[0].reason, "quantity 0 is not above 0");
     let sales = json!([{"product_id": "7", "quantity_sold": "5", "total_revenue": "12.5"}]);

@@ -20,6 +20,7 @@ fn rows(state: &State, contribution: &mut Contribution) {
 }
 
 fn document(tables: &Tables) -> serde_json::Result<Box<RawValue>> {
-    let products = tables.of(KIND).filter_map(|(key, row)| Some((Id(key.id(KIND, CURRENT)?), Number(row.get("quantity")))));
+    let products =
+        tables.of(KIND).filter_map(|(key, row)| Some((Id(key.id(KIND, CURRENT)?), Number(row.get("quantity")))));
     to_raw_value(&products.collect::<Vec<_>>())
 }

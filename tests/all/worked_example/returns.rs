@@ -32,14 +32,14 @@ fn decode(input: &Input<'_>, said: &mut Said) -> Result<Accepted, String> {
         key: Key::of("ITEM", &id, "STATE"),
         // The newest wins, in any order of arrival; the same again changes nothing.
         version: Version { major: at, minor: 0, tie: 0 },
-        state: State::Item(Item {
+        state: State::Item(Box::new(Item {
             id,
             deleted: false,
             product: Cell::told(Some(value.product_id)),
             quantity: Cell::told(Some(-value.quantity)),
             price: Cell::told(Some(value.price)),
             expires: None,
-        }),
+        })),
         claimed: None,
     });
     Ok(Accepted::Counted)

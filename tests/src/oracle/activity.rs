@@ -56,7 +56,8 @@ pub fn activity<'a>(values: impl IntoIterator<Item = &'a [u8]>) -> Value {
         let days: Vec<Value> = days.iter().map(|(date, names)| day(app, date, names)).collect();
         json!({"appId": app, "days": days})
     };
-    let total = |((app, kind), n): (&(String, String), &usize)| json!({"service": app, "type": kind, "count": n.to_string()});
+    let total =
+        |((app, kind), n): (&(String, String), &usize)| json!({"service": app, "type": kind, "count": n.to_string()});
     json!({
         "apps": apps.iter().map(app).collect::<Vec<_>>(),
         "eventTotals": totals.iter().map(total).collect::<Vec<_>>(),

@@ -42,7 +42,8 @@ pub fn orders<'a>(values: impl IntoIterator<Item = &'a [u8]>) -> Value {
         }
     }
     let list = |sums: &Sums, [name, count, sum]: [&str; 3]| -> Vec<Value> {
-        let row = |(id, (n, total)): (&String, &(i64, Decimal))| json!({name: id, count: n.to_string(), sum: plain(*total)});
+        let row =
+            |(id, (n, total)): (&String, &(i64, Decimal))| json!({name: id, count: n.to_string(), sum: plain(*total)});
         sums.iter().map(row).collect()
     };
     let statuses: BTreeMap<String, String> = statuses.into_iter().map(|(status, n)| (status, n.to_string())).collect();

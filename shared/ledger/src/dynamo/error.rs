@@ -34,14 +34,11 @@ pub(super) fn is_condition_failed<E: ProvideErrorMetadata, R>(error: &SdkError<E
     error.as_service_error().and_then(ProvideErrorMetadata::code) == Some(CONDITION_FAILED)
 }
 
-/// Of an update whose condition did not hold, the item as it was, where the answer has it; any
-/// other error as it is.
-pub(super) fn condition_item<R>(
-    error: SdkError<UpdateItemError, R>,
-) -> Result<Option<HashMap<String, AttributeValue>>, SdkError<UpdateItemError, R>> {
-    match error.as_service_error() {
-        Some(UpdateItemError::ConditionalCheckFailedException(refusal)) => Ok(refusal.item.clone()),
-        _ => Err(error),
+/// Of an update whose condition did not hold, the item as it was, where the answer has it.
+pub(super) fn refused_item<R>(error: &SdkError<UpdateItemError, R>) -> Option<HashMap<String, AttributeValue>> {
+    match error.as_service_error()? {
+        UpdateItemError::ConditionalCheckFailedException(refusal) => refusal.item.clone(),
+        _ => None,
     }
 }
 

@@ -6,7 +6,7 @@
 //! | cursor (state) | `LANE#{lane}` | `CURSOR` | `seq`, `plan`, `pending`, `through`, `through_ts`, `since`, `name` |
 //! | plan (state) | `LANE#{lane}` | `PLAN#{plan}` | `body` zstd of JSON, `TTL` |
 //! | lane (state) | `LANES` | `{lane}` | `name` |
-//! | floor (state) | `RANKING#{board}` | `FLOOR` | `floor`, `refreshed` |
+//! | floor (state) | `RANKING#{board}` | `FLOOR` | `floor`, `shown`, `refreshed` |
 //! | retention (state) | `SETTINGS` | `RETENTION` | `activity`, `metrics`: maps from app to days |
 //! | row (views) | as the view says | as the view says | one number per measure, `TTL`, `board` and `rank` if ranked, marks |
 //!
@@ -107,13 +107,7 @@ impl Store for DynamoStore {
         self.put_floor(ranking, read, floor).await
     }
 
-    async fn set_rank(
-        &self,
-        key: &Key,
-        ranking: &'static Ranking,
-        seen: &Row,
-        rank: Option<Decimal>,
-    ) -> Answer<bool> {
+    async fn set_rank(&self, key: &Key, ranking: &'static Ranking, seen: &Row, rank: Option<Decimal>) -> Answer<bool> {
         self.put_rank(key, ranking, seen, rank).await
     }
 

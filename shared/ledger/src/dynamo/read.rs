@@ -1,6 +1,7 @@
 //! Reading the views back: whole, for snapshots and the local run; and the tops of rankings.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use aws_sdk_dynamodb::types::{KeysAndAttributes, ReturnConsumedCapacity};
 use tidemark_model::views::{self, Ranking, VIEWS};
@@ -11,6 +12,9 @@ use super::error::{invalid, store_error};
 use super::item::{Reading, key_item, number, read_units, string};
 use super::rows::read_row;
 use crate::{Answer, Metered, Page, Row, RowPage, Store, StoreError};
+
+/// Before keys are asked for again that a throttled read left out.
+const PAUSE: Duration = Duration::from_millis(50);
 
 impl DynamoStore {
     /// Reads every row that is not past its TTL, and every listed state. It scans the views table:
@@ -90,7 +94,7 @@ impl DynamoStore {
     /// If a request fails or an item cannot be read.
     pub async fn top(&self, ranking: &'static Ranking, most: usize) -> Result<Vec<(Key, Measures)>, StoreError> {
         let table = self.tables.views.as_str();
-        let floor = self.read_floor(ranking).await?.value.floor;
+        let floor = self.read_floor(ranking).await?.value.shown;
         let mut request = self
             .client
             .query()
@@ -131,6 +135,9 @@ impl DynamoStore {
             let asked = keys.split_off(keys.len().saturating_sub(Self::READ_KEYS));
             let Page { found, unprocessed } = self.get_some_rows(&asked).await?;
             rows.extend(found.into_iter().map(|(key, row)| (key, row.measures)));
+            if !unprocessed.is_empty() {
+                tokio::time::sleep(PAUSE).await;
+            }
             keys.extend(unprocessed);
         }
         Ok(rows)

@@ -9,7 +9,7 @@ use tidemark_model::{Decimal, Key, Measures};
 
 use super::DynamoStore;
 use super::conditional::held;
-use super::error::{condition_item, store_error};
+use super::error::{is_condition_failed, refused_item, store_error};
 use super::item::{Item, REFUSED, Reading, key_item, mark, number, string, write_units};
 use crate::{Answer, LaneId, Metered, Row, StoreError};
 
@@ -73,10 +73,8 @@ impl DynamoStore {
             .await;
         let (item, units) = match answer {
             Ok(answer) => (answer.attributes, write_units(answer.consumed_capacity.as_ref())),
-            Err(error) => match condition_item(error) {
-                Ok(item) => (item, REFUSED),
-                Err(error) => return Err(store_error(OPERATION, table, error)),
-            },
+            Err(error) if is_condition_failed(&error) => (refused_item(&error), REFUSED),
+            Err(error) => return Err(store_error(OPERATION, table, error)),
         };
         let missing = || StoreError::Unreadable {
             table: table.to_owned(),

@@ -21,7 +21,11 @@ impl DynamoStore {
         let table = self.tables.state.as_str();
         let floor = |item: Item| {
             let reading = Reading { table, item: &item };
-            Ok(Floor { floor: reading.optional("floor")?, refreshed: reading.parsed("refreshed")? })
+            Ok(Floor {
+                floor: reading.optional("floor")?,
+                shown: reading.optional("shown")?,
+                refreshed: reading.parsed("refreshed")?,
+            })
         };
         Ok(Metered { value: value.map(floor).transpose()?.unwrap_or_default(), units })
     }
@@ -33,16 +37,22 @@ impl DynamoStore {
             .update_item()
             .table_name(table)
             .set_key(Some(key_item(&floor_key(ranking))))
-            .expression_attribute_names("#floor", "floor")
             .expression_attribute_names("#refreshed", "refreshed")
             .expression_attribute_values(":refreshed", number(floor.refreshed));
-        let update = match floor.floor {
-            Some(floor) => {
-                request = request.expression_attribute_values(":floor", number(floor));
-                "SET #refreshed = :refreshed, #floor = :floor"
+        let (mut set, mut remove) = ("SET #refreshed = :refreshed".to_owned(), Vec::new());
+        for (name, floor) in [("floor", floor.floor), ("shown", floor.shown)] {
+            request = request.expression_attribute_names(format!("#{name}"), name);
+            match floor {
+                Some(floor) => {
+                    request = request.expression_attribute_values(format!(":{name}"), number(floor));
+                    set.push_str(&format!(", #{name} = :{name}"));
+                }
+                None => remove.push(format!("#{name}")),
             }
-            None => "SET #refreshed = :refreshed REMOVE #floor",
-        };
+        }
+        if !remove.is_empty() {
+            set.push_str(&format!(" REMOVE {}", remove.join(", ")));
+        }
         let same_floor = match read.floor {
             Some(read) => {
                 request = request.expression_attribute_values(":read", number(read));
@@ -56,7 +66,7 @@ impl DynamoStore {
             "#refreshed = :seen"
         };
         let answer = request
-            .update_expression(update)
+            .update_expression(set)
             .condition_expression(format!("{same_floor} AND ({same_look})"))
             .expression_attribute_values(":seen", number(read.refreshed))
             .return_consumed_capacity(ReturnConsumedCapacity::Total)

@@ -66,9 +66,12 @@ fn rows(state: &State, contribution: &mut Contribution) {
 
 fn document(tables: &Tables) -> serde_json::Result<Box<RawValue>> {
     let mut apps: BTreeMap<CompactString, BTreeMap<CompactString, Day>> = BTreeMap::new();
-    for (key, row) in tables.of(KIND) {
+    // What an event left when a newer telling of it moved it says nothing any more.
+    for (key, row) in tables.of(KIND).filter(|(_, row)| !row.is_empty()) {
         let (pk, sk) = (key.pk_parts(), key.sk_parts());
-        let (Some(app), ["DAY", date, rest @ ..]) = (pk.get(1), &*sk.iter().map(CompactString::as_str).collect::<Vec<_>>()) else {
+        let (Some(app), ["DAY", date, rest @ ..]) =
+            (pk.get(1), &*sk.iter().map(CompactString::as_str).collect::<Vec<_>>())
+        else {
             continue;
         };
         let day = apps.entry(app.clone()).or_default().entry((*date).into()).or_insert_with(|| Day {

@@ -12,13 +12,8 @@ use crate::{Key, State};
 pub const VIEW: View = View { name: "customers", rows, board: None, ranking: Some(RANKING), document };
 
 const KIND: &str = "CUSTOMER";
-const RANKING: Ranking = Ranking {
-    board: "CUSTOMERS",
-    kind: KIND,
-    by: "spent",
-    present: "orders",
-    tally: (summary::KIND, "customers"),
-};
+const RANKING: Ranking =
+    Ranking { board: "CUSTOMERS", kind: KIND, by: "spent", present: "orders", tally: (summary::KIND, "customers") };
 
 /// One customer.
 #[derive(Debug, Serialize)]

@@ -28,7 +28,7 @@ fn rows(state: &State, contribution: &mut Contribution) {
 }
 
 fn document(tables: &Tables) -> serde_json::Result<Box<RawValue>> {
-    let totals = tables.of(KIND).filter_map(|(key, row)| {
+    let totals = tables.of(KIND).filter(|(_, row)| !row.is_empty()).filter_map(|(key, row)| {
         let parts = key.sk_parts();
         let [_, service, kind] = parts.as_slice() else { return None };
         Some(EventTotal { service: service.clone(), r#type: kind.clone(), count: Number(row.get("events")) })

@@ -22,6 +22,9 @@ const KIND: &str = "METRIC";
 /// The windows: what their rows are called, and their width in ms.
 const WINDOWS: [(&str, i64); 2] = [("1M", MINUTE_MS), ("15M", 15 * MINUTE_MS)];
 
+/// Names and values.
+type Tags = Vec<(String, String)>;
+
 /// One series over everything that is kept.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -29,7 +32,7 @@ struct Metric {
     app_id: String,
     metric_name: String,
     #[serde(serialize_with = "as_object")]
-    tags: Vec<(String, String)>,
+    tags: Tags,
     count: Number,
     sum: Number,
     min: Number,
@@ -39,18 +42,35 @@ struct Metric {
     p99: Number,
 }
 
-/// What a point adds to the rows of its windows, which are kept for a time after they end.
-pub(crate) fn share(series: &Series, at: i64, value: Decimal, kept_ms: i64, mut add: impl FnMut(Key, Measures)) {
+/// What a point measures, and how long its windows are kept after they end.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Measured {
+    /// When, in ms since 1970.
+    pub(crate) at: i64,
+    /// What.
+    pub(crate) value: Decimal,
+    /// In ms.
+    pub(crate) kept_ms: i64,
+}
+
+/// What points of a series add to the rows of their windows.
+pub(crate) fn shares(series: &Series, points: &[Measured], mut add: impl FnMut(Key, Measures)) {
     for (name, width) in WINDOWS {
-        let start = window_start(at, width);
-        let mut measures = Measures::default();
-        measures.add("count", Decimal::whole(1));
-        measures.add("sum", value);
-        measures.add("min", value);
-        measures.add("max", value);
-        measures.add(&bucket(value), Decimal::whole(1));
-        measures.add(TTL, Decimal::whole(seconds_up(start.saturating_add(width).saturating_add(kept_ms))));
-        add(key(series, name, start), measures);
+        let mut windows: BTreeMap<i64, Measures> = BTreeMap::new();
+        for point in points {
+            let start = window_start(point.at, width);
+            let measures = windows.entry(start).or_default();
+            measures.add("count", Decimal::whole(1));
+            measures.add("sum", point.value);
+            measures.add("min", point.value);
+            measures.add("max", point.value);
+            measures.add(&bucket(point.value), Decimal::whole(1));
+            let expires_ms = start.saturating_add(width).saturating_add(point.kept_ms);
+            measures.add(TTL, Decimal::whole(seconds_up(expires_ms)));
+        }
+        for (start, measures) in windows {
+            add(key(series, name, start), measures);
+        }
     }
 }
 
@@ -69,14 +89,13 @@ fn key(series: &Series, window: &str, start: i64) -> Key {
 fn rows(state: &State, contribution: &mut Contribution) {
     if let State::Sample(sample) = state {
         let kept_ms = sample.expires.saturating_sub(sample.at);
-        share(&sample.series, sample.at, sample.value, kept_ms, |key, measures| {
-            contribution.add_measures(key, &measures);
-        });
+        let measured = Measured { at: sample.at, value: sample.value, kept_ms };
+        shares(&sample.series, &[measured], |key, measures| contribution.add_measures(key, &measures));
     }
 }
 
 fn document(tables: &Tables) -> serde_json::Result<Box<RawValue>> {
-    let mut series: BTreeMap<(String, String, Vec<(String, String)>), Measures> = BTreeMap::new();
+    let mut series: BTreeMap<(String, String, Tags), Measures> = BTreeMap::new();
     for (key, measures) in tables.of(KIND) {
         let (pk, sk) = (key.pk_parts(), key.sk_parts());
         let [_, app, metric, window] = pk.as_slice() else { continue };
@@ -88,7 +107,7 @@ fn document(tables: &Tables) -> serde_json::Result<Box<RawValue>> {
         let sum = series.entry((app.to_string(), metric.to_string(), tags)).or_default();
         measures.iter().for_each(|(name, n)| sum.add(name, n));
     }
-    let metric = |((app_id, metric_name, tags), row): ((String, String, Vec<(String, String)>), Measures)| {
+    let metric = |((app_id, metric_name, tags), row): ((String, String, Tags), Measures)| {
         let number = |name| Number(row.get(name));
         let at = |q| Number(quantile(&row, q).unwrap_or_default());
         let (count, sum, min, max) = (number("count"), number("sum"), number("min"), number("max"));

@@ -12,13 +12,8 @@ use crate::{Decimal, Key, State};
 pub const VIEW: View = View { name: "productSales", rows, board: None, ranking: Some(RANKING), document };
 
 const KIND: &str = "PRODUCTSALES";
-const RANKING: Ranking = Ranking {
-    board: "PRODUCTS",
-    kind: KIND,
-    by: "revenue",
-    present: "items",
-    tally: (summary::KIND, "products"),
-};
+const RANKING: Ranking =
+    Ranking { board: "PRODUCTS", kind: KIND, by: "revenue", present: "items", tally: (summary::KIND, "products") };
 
 /// One product.
 #[derive(Debug, Serialize)]
