@@ -129,6 +129,8 @@ fn decode(input: &Input<'_>, said: &mut Said) -> Result<Accepted, String> {
     if !(0..=LATEST_MS).contains(&timestamp) {
         return Err(format!("timestamp {timestamp} is not between 1970 and 9999, in ms"));
     }
+    // It would win until then.
+    input.not_ahead("timestamp", timestamp)?;
     let Object(data) = event.data;
     let id = whole("productId", &data.product_id)?;
     within("sellerId", &data.seller_id, ID_LIMIT)?;
