@@ -91,9 +91,9 @@ async fn a_tracked_event_costs_at_most_one_and_a_quarter_write_units_besides_fir
         let report = handle(&stack.aggregate, invocation("analytics.events", 0, round * 10_000, &events)).await;
         let sightings = report.entities as f64 - 10_000.0;
         let per_event = (report.write_units - sightings) / 10_000.0;
-        println!(
-            "activity, batch {round}: {per_event:.3} write units per event, and one for each of {sightings} sightings"
-        );
+        let reads = report.read_units / 10_000.0;
+        println!("activity, batch {round}: {per_event:.3} write units and {reads:.3} read units per event");
+        println!("  and a write unit for each of {sightings} first sightings");
         assert!(per_event <= 1.25, "{per_event} write units per event: {report:?}");
     }
 }
@@ -123,7 +123,8 @@ async fn a_metric_point_costs_at_most_a_twentieth_of_a_write_unit() {
         let points: Vec<String> = (0..10_000_i64).map(|n| point(round * 10_000 + n)).collect();
         let report = handle(&stack.aggregate, invocation("analytics.metrics", 0, round * 10_000, &points)).await;
         let per_point = report.write_units / 10_000.0;
-        println!("metrics, batch {round}: {per_point:.4} write units per point, {} rows", report.rows);
+        let reads = report.read_units / 10_000.0;
+        println!("metrics, batch {round}: {per_point:.4} write units and {reads:.4} read units per point");
         assert!(per_point <= 0.05, "{per_point} write units per point: {report:?}");
     }
 }
