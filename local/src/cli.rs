@@ -11,9 +11,9 @@ use tidemark_model::stream::STREAMS;
 #[derive(Clone, Debug, Parser)]
 #[command(name = "tidemark", version, max_term_width = 100)]
 pub struct Options {
-    /// Plays a file instead of the bundled samples; may be given several times. FILE is newline
-    /// JSON, one record value a line, `.gz` accepted. Topic and key are taken from the value;
-    /// offsets and timestamps are made up in file order.
+    /// Plays a file instead of the bundled samples; may be given several times. STREAM is products,
+    /// orders, activity, user-events or metrics. FILE is newline JSON, one record value a line, `.gz`
+    /// accepted. Topic, key and timestamp are taken from the value; offsets are made up in file order.
     #[arg(long, value_name = "STREAM=FILE")]
     pub input: Vec<Input>,
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -26,8 +27,8 @@ const SAMPLES: &[(&str, &[u8])] = &[
 
 /// The made-up Kafka timestamp of what comes before any value's own time: 2025-01-01T00:00:00Z.
 const FIRST_TIMESTAMP_MS: i64 = 1_735_689_600_000;
-/// Earlier than this, a value's own time is no time at which Kafka can have taken it: 2000-01-01.
-const EARLIEST_MS: i64 = 946_684_800_000;
+/// A value's own time within these is taken for when Kafka took it: from 2000 up to 2100.
+const PLAUSIBLE_MS: RangeInclusive<i64> = 946_684_800_000..=4_102_444_800_000;
 /// The event source that invocations name.
 const SOURCE: &str = "arn:aws:kafka:us-east-1:000000000000:cluster/local/0";
 /// Lambda takes 6 MB; what stands around the records is small.
@@ -99,15 +100,13 @@ fn open(file: &Path) -> io::Result<Box<dyn BufRead>> {
 struct Logs {
     partitions: i32,
     logs: BTreeMap<(&'static str, i32), Log>,
-    /// When the newest record was taken.
+    /// When the record before was taken.
     taken_ms: i64,
-    /// A value's own time beyond this is not when Kafka took it.
-    latest_ms: i64,
 }
 
 impl Logs {
     fn new(partitions: i32) -> Self {
-        Self { partitions, logs: BTreeMap::new(), taken_ms: FIRST_TIMESTAMP_MS, latest_ms: now_ms() + 86_400_000 }
+        Self { partitions, logs: BTreeMap::new(), taken_ms: FIRST_TIMESTAMP_MS }
     }
 
     fn append(&mut self, stream: &Stream, mut lines: Box<dyn BufRead + '_>) -> io::Result<()> {
@@ -127,7 +126,7 @@ impl Logs {
     fn push(&mut self, stream: &Stream, value: &[u8]) {
         let Route { topic, key, time_ms } = (stream.route)(value);
         // Kafka took it when it says, or with the one before if that cannot be.
-        self.taken_ms = time_ms.filter(|ms| (EARLIEST_MS..=self.latest_ms).contains(ms)).unwrap_or(self.taken_ms);
+        self.taken_ms = time_ms.filter(|ms| PLAUSIBLE_MS.contains(ms)).unwrap_or(self.taken_ms);
         let place = xxh3_64(key.as_deref().unwrap_or_default().as_bytes()) % u64::from(self.partitions.unsigned_abs());
         let partition = i32::try_from(place).unwrap_or_default();
         let log = self.logs.entry((topic, partition)).or_insert_with(|| Log { topic, partition, records: Vec::new() });

@@ -12,6 +12,7 @@ mod golden;
 mod laws;
 mod protocol;
 mod rankings;
+mod regressions;
 mod retention;
 mod row_model;
 mod store_errors;

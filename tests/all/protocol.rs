@@ -96,6 +96,19 @@ async fn a_plan_left_pending_is_finished_before_the_next_and_by_the_sweeper() {
 }
 
 #[tokio::test]
+async fn upkeep_finishes_what_was_left_pending_and_places_all_rows() {
+    let events = events();
+    let store = left_pending(&events).await;
+    let function = aggregate(store.clone(), MemoryObjects::default(), 0);
+    let later = Call { now_ms: NOW_MS + 900_001, deadline: None };
+    assert_eq!(function.upkeep(call()).await.unwrap().finished, 0, "an invocation may still be at work on it");
+    let done = function.upkeep(later).await.unwrap();
+    assert_eq!((done.lanes, done.finished, done.floors), (1, 1, 0));
+    assert_eq!(catalogue(&store.tables()), truth(&events));
+    assert_eq!(function.upkeep(later).await.unwrap().finished, 0);
+}
+
+#[tokio::test]
 async fn the_sweeper_pages_through_all_lanes() {
     let store = MemoryStore::default();
     let function = aggregate(store.clone(), MemoryObjects::default(), 0);

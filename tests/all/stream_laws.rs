@@ -148,7 +148,7 @@ fn tracked() -> impl Strategy<Value = Sent> {
     (apps, users, kinds, names, sessions, properties(), select(times), any::<bool>()).prop_map(
         |(app, user, kind, name, session, properties, time, has_id)| {
             // What has one id says the same.
-            let id = format!("{kind} {name} {session} {properties}");
+            let id = format!("{kind} {name} {session} {properties} {time}");
             let event = json!({
                 "appId": app, "userId": user, "eventType": kind, "eventName": name, "sessionId": session,
                 "properties": properties, "timestamp": time, "eventId": has_id.then_some(id),
@@ -164,7 +164,7 @@ fn user_event() -> impl Strategy<Value = Sent> {
     let (services, users) = (select(vec!["a", "auth"]), select(vec!["u", "v%"]));
     (services, users, select(kinds.to_vec()), properties(), select(iso_times()), any::<bool>()).prop_map(
         |(service, user, kind, data, time, has_id)| {
-            let id = format!("{kind} {data}");
+            let id = format!("{kind} {data} {time}");
             let event = json!({
                 "event_type": kind, "user_id": user, "service": service, "timestamp": time, "data": data,
                 "event_id": has_id.then_some(id),

@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures_util::FutureExt;
 use lambda_runtime::{Error, LambdaEvent, Runtime, service_fn};
+use serde::Serialize;
 use serde_json::Value;
 use tidemark_archive::{Bucket, ObjectStore, Quarantine};
 use tidemark_ledger::dynamo::{DynamoStore, Tables};
@@ -14,6 +15,7 @@ use tokio::time::Instant;
 use tracing::Instrument;
 
 use crate::raw_body::{RawBody, body};
+use crate::upkeep::{Asked, Upkeep};
 use crate::{Aggregate, Report, chain};
 
 /// Rejects that the answer lists.
@@ -48,22 +50,33 @@ async fn invoke<S: Store, O: ObjectStore>(
     aggregate: &Aggregate<S, O>,
     namespace: &str,
     event: LambdaEvent<Value>,
-) -> Result<Report, Error> {
+) -> Result<Answer, Error> {
     let request_id = event.context.request_id.as_str();
     let span = tracing::info_span!("invocation", request_id);
     let call = call(event.context.deadline);
+    if Asked::read(&body())?.is_some() {
+        return Ok(Answer::Upkeep(aggregate.upkeep(call).instrument(span).boxed().await?));
+    }
     // Boxed: unboxed, the runtime's layers around it nest types deeper than the compiler goes.
     let (mut report, outcome) = aggregate.handle(body(), call).instrument(span.clone()).boxed().await;
     println!("{}", report.emf(namespace, request_id, call.now_ms, now_ms()));
     // The answer is for people who invoke by hand, and Lambda takes no more than 6 MB of it.
     report.rejects.truncate(REJECTS_ANSWERED);
     match outcome {
-        Ok(()) => Ok(report),
+        Ok(()) => Ok(Answer::Batch(report)),
         Err(error) => {
             span.in_scope(|| tracing::error!(error = %chain(&error), "invocation failed; its records will come again"));
             Err(error.into())
         }
     }
+}
+
+/// What the invocation's caller is told.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Answer {
+    Batch(Report),
+    Upkeep(Upkeep),
 }
 
 /// When the invocation happens. A deadline that has passed or is impossibly far (emulators send

@@ -10,6 +10,7 @@
 mod lambda;
 mod raw_body;
 mod report;
+mod upkeep;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -23,6 +24,7 @@ use tokio::time::timeout_at;
 
 pub use lambda::run;
 pub use report::{Rejected, Report};
+pub use upkeep::{UnknownJob, Upkeep};
 
 /// The function, on any store.
 pub struct Aggregate<S, O> {

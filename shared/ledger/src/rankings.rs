@@ -3,9 +3,10 @@
 //! Every row that reaches the readers' floor stands in the index, so the rows there that reach it are
 //! the top, exactly and in order. The writers' floor is the same, but for a while after it was lowered:
 //! first writers go by the lower one, then all rows are looked at and given their places, and only then
-//! readers go by it, too. A refresh that dies on the way is finished by the next. A floor set so that twice the asked number of rows reach it leaves room for
-//! rows that fall; should more fall, the top is shorter than asked, but never wrong, until the next
-//! refresh looks at all rows.
+//! readers go by it, too. A refresh that dies on the way is finished by the next.
+//!
+//! A floor set so that twice the asked number of rows reach it leaves room for rows that fall; should
+//! more fall, the top is shorter than asked, but never wrong, until the next refresh looks at all rows.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};

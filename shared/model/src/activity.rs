@@ -1,10 +1,10 @@
 //! Activity: what users did. Tracked events (topic `analytics.events`) and user events (topic
 //! `user-events`) are one stream of two spellings: a user event's app is its service.
 //!
-//! An event is an entity of its own, and the item of its user's timeline. Its identity is its id, or
-//! a fingerprint of its content; with its own time, where it has one: so equal content at the same
-//! millisecond is one event, and a producer that stamps a retry anew must give an id and no time.
-//! Besides, it is a sighting of its user and session in the app on that day.
+//! An event is an entity of its own, and the item of its user's timeline. Its identity is its id; or
+//! else a fingerprint of its content with its time: equal content at the same millisecond is one event.
+//! Of several tellings of one id the earliest counts. Besides, an event is a sighting of its user and
+//! session in the app on that day.
 
 use compact_str::{CompactString, format_compact};
 use serde::{Deserialize, Serialize};
@@ -31,8 +31,9 @@ const TYPE_LIMIT: usize = 100;
 const NAME_LIMIT: usize = 200;
 /// Longer parts of an identity stand in keys as their fingerprint.
 const IDENTITY_LIMIT: usize = 100;
-/// Keeps the item and its plan under 400 KB.
-const PROPERTIES_LIMIT: usize = 256 << 10;
+/// Keeps an item and a plan under 400 KB, where a plan may hold an event before and after.
+const PROPERTIES_LIMIT: usize = 128 << 10;
+/// Longer addresses and user agents are not stored.
 const PERSONAL_LIMIT: usize = 1024;
 
 /// Personal data that is kept only where configured: as fields, and as members of properties at any
@@ -257,10 +258,16 @@ fn accept(input: &Input<'_>, heard: Heard<'_>, said: &mut Said) -> Result<Accept
     }
 
     let has_time = own_time.is_some() || input.record.timestamp_ms().is_some();
+    if heard.properties.as_ref().is_some_and(|raw| raw.json().len() > 2 * PROPERTIES_LIMIT) {
+        return Err(too_long());
+    }
     let content = heard.properties.as_ref().filter(is_given).map(|raw| Json::without(raw, &[])).transpose()?;
-    let ip_address = heard.ip_address.as_ref().filter(is_given).map(|raw| text(raw, "ipAddress", PERSONAL_LIMIT));
-    let user_agent = heard.user_agent.as_ref().filter(is_given).map(|raw| text(raw, "userAgent", PERSONAL_LIMIT));
-    let (ip_address, user_agent) = (ip_address.transpose()?, user_agent.transpose()?);
+    // What may be dropped anyway is no reason to set an event aside, and is quoted nowhere.
+    let personal = |raw: &Option<Raw<'_>>| {
+        let raw = raw.as_ref().filter(is_given)?;
+        Some(CompactString::from(raw.text().unwrap_or_else(|| raw.json().to_owned())))
+    };
+    let (ip_address, user_agent) = (personal(&heard.ip_address), personal(&heard.user_agent));
     let parts = [
         Some(&app),
         Some(&user),
@@ -276,6 +283,16 @@ fn accept(input: &Input<'_>, heard: Heard<'_>, said: &mut Said) -> Result<Accept
         identity(input, has_time, heard.id.as_ref().filter(is_given), heard.envelope.as_ref(), fingerprint, id_field)?;
     let day = settings.zone.day(at);
     let kept = retention.saturating_add(DAY_MS);
+    // What has an id is that id, whatever its tellings say of the time: the earliest counts.
+    let timed = identity.kind == "fp";
+    let moment = if timed { format_compact!("{at:015}") } else { CompactString::default() };
+    let mut sk: Vec<&str> = if timed { vec!["EVENT", &moment] } else { vec!["ID"] };
+    sk.push(identity.kind);
+    sk.extend(identity.parts.iter().map(CompactString::as_str));
+    let version = Version { major: if timed { 0 } else { -at }, minor: 0, tie: fingerprint as u64 };
+    let key = Key::parts(&["USER", &app, &user], &sk);
+    // A telling that loses against an earlier one is no sighting of its day.
+    let told_by = (!timed).then(|| Box::new((key.clone(), version)));
     let mut sight = |what, id: &str| {
         let (kind, expires) = (if what == Sighted::User { "USER" } else { "SESSION" }, day.end_ms.saturating_add(kept));
         let seen = Seen { app: app.clone(), date: day.date.clone(), what, expires };
@@ -284,6 +301,7 @@ fn accept(input: &Input<'_>, heard: Heard<'_>, said: &mut Said) -> Result<Accept
             version: Version { major: 0, minor: 0, tie: 0 },
             state: State::Seen(seen),
             claimed: None,
+            told_by: told_by.clone(),
         });
     };
     sight(Sighted::User, &user);
@@ -291,14 +309,6 @@ fn accept(input: &Input<'_>, heard: Heard<'_>, said: &mut Said) -> Result<Accept
         sight(Sighted::Session, session);
     }
 
-    // Without a time of its own, an event that has an id is the one that Kafka took first.
-    let timed = own_time.is_some() || identity.kind == "fp";
-    let moment = if timed { format_compact!("{at:015}") } else { CompactString::default() };
-    let mut sk: Vec<&str> = if timed { vec!["EVENT", &moment] } else { vec!["ARRIVED"] };
-    sk.push(identity.kind);
-    sk.extend(identity.parts.iter().map(CompactString::as_str));
-    let version = Version { major: if timed { 0 } else { -at }, minor: 0, tie: fingerprint as u64 };
-    let key = Key::parts(&["USER", &app, &user], &sk);
     let omitted: Vec<&str> = [(settings.store_ip_address, IP_ADDRESS), (settings.store_user_agent, USER_AGENT)]
         .into_iter()
         .filter(|(stored, _)| !stored)
@@ -309,11 +319,11 @@ fn accept(input: &Input<'_>, heard: Heard<'_>, said: &mut Said) -> Result<Accept
         (_, content) => content,
     };
     if properties.as_ref().is_some_and(|json| json.text().len() > PROPERTIES_LIMIT) {
-        return Err(format!("properties or data are longer than {PROPERTIES_LIMIT} bytes"));
+        return Err(too_long());
     }
     let event = Event {
-        ip_address: ip_address.filter(|_| settings.store_ip_address),
-        user_agent: user_agent.filter(|_| settings.store_user_agent),
+        ip_address: ip_address.filter(|text| settings.store_ip_address && text.len() <= PERSONAL_LIMIT),
+        user_agent: user_agent.filter(|text| settings.store_user_agent && text.len() <= PERSONAL_LIMIT),
         expires: at.saturating_add(kept),
         kind: heard.kind,
         app,
@@ -324,8 +334,12 @@ fn accept(input: &Input<'_>, heard: Heard<'_>, said: &mut Said) -> Result<Accept
         session,
         properties,
     };
-    said.changes.push(Change { key, version, state: State::Event(Box::new(event)), claimed: None });
+    said.changes.push(Change { key, version, state: State::Event(Box::new(event)), claimed: None, told_by: None });
     Ok(Accepted::Counted)
+}
+
+fn too_long() -> String {
+    format!("properties or data are longer than {PROPERTIES_LIMIT} bytes")
 }
 
 /// What tells an event from others of its user, at its time if it has one.
@@ -397,7 +411,7 @@ fn text(raw: &Raw<'_>, field: &str, limit: usize) -> Result<CompactString, Strin
 fn route_tracked(value: &[u8]) -> Route {
     let event = |value: &[u8]| {
         let Object(event) = parse::<Object<Tracked<'_>>>(value).ok()?;
-        Some((event.specversion.is_some(), event.user_id?.text()?, time_of(event.timestamp)))
+        Some((event.specversion.is_some(), key_of(event.user_id), time_of(event.timestamp)))
     };
     routed("analytics.events", value, event)
 }
@@ -405,9 +419,13 @@ fn route_tracked(value: &[u8]) -> Route {
 fn route_user_event(value: &[u8]) -> Route {
     let event = |value: &[u8]| {
         let Object(event) = parse::<Object<UserEvent<'_>>>(value).ok()?;
-        Some((event.specversion.is_some(), event.user_id?.text()?, time_of(event.timestamp)))
+        Some((event.specversion.is_some(), key_of(event.user_id), time_of(event.timestamp)))
     };
     routed("user-events", value, event)
+}
+
+fn key_of(user: Option<Raw<'_>>) -> Option<String> {
+    id("user", &user?).ok().map(String::from)
 }
 
 fn time_of(timestamp: Option<Raw<'_>>) -> Option<i64> {
@@ -415,13 +433,17 @@ fn time_of(timestamp: Option<Raw<'_>>) -> Option<i64> {
 }
 
 /// By the event, or by the one within an envelope.
-fn routed(topic: &'static str, value: &[u8], event: impl Fn(&[u8]) -> Option<(bool, String, Option<i64>)>) -> Route {
-    if let Some((false, user, time_ms)) = event(value) {
-        return Route { topic, key: Some(user), time_ms };
+fn routed(
+    topic: &'static str,
+    value: &[u8],
+    event: impl Fn(&[u8]) -> Option<(bool, Option<String>, Option<i64>)>,
+) -> Route {
+    if let Some((false, key, time_ms)) = event(value) {
+        return Route { topic, key, time_ms };
     }
     let Ok((envelope, data)) = cloud_event::in_value(value) else { return Route { topic, ..Route::default() } };
     let inner = event(&data);
     let time_ms = envelope.time.and_then(|time| time::iso("time", &time).ok());
     let time_ms = inner.as_ref().and_then(|(_, _, time_ms)| *time_ms).or(time_ms);
-    Route { topic, key: inner.map(|(_, user, _)| user), time_ms }
+    Route { topic, key: inner.and_then(|(_, user, _)| user), time_ms }
 }

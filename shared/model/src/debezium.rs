@@ -10,9 +10,10 @@ use compact_str::CompactString;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::field::{self, ID_LIMIT, within};
 use crate::raw::Raw;
 use crate::stream::{Input, first_line, parse};
-use crate::{Decimal, Version, field, time};
+use crate::{Decimal, Version, time};
 
 /// What Debezium writes for a large value that an update left as it was, and does not know.
 const UNAVAILABLE: &str = "__debezium_unavailable_value";
@@ -30,8 +31,8 @@ pub(crate) struct RowChange<'a> {
     pub(crate) claimed: Option<Row<'a>>,
     /// How new it is.
     pub(crate) version: Version,
-    /// When the database wrote it, in ms since 1970.
-    pub(crate) written_ms: i64,
+    /// When the database wrote it, in ms since 1970, where the record says so.
+    pub(crate) stated_ms: Option<i64>,
 }
 
 /// One column of a row: its value, unless it is null, and the version that told it.
@@ -101,21 +102,16 @@ pub(crate) fn read<T>(
         None => &root,
     };
     let schema = root.get("schema").map(|schema| from_json::<Node<'_>>(schema.json())).transpose()?;
-    let key = key_of(input);
     let is_envelope = body.get("op").is_some() && ["after", "before", "source"].iter().any(|f| body.get(f).is_some());
-    let change = if is_envelope {
-        envelope(input, body, schema.as_ref(), key.as_ref())?
-    } else {
-        flat(input, body, schema.as_ref(), key.as_ref())?
-    };
+    let change =
+        if is_envelope { envelope(input, body, schema.as_ref())? } else { flat(input, body, schema.as_ref())? };
     reader(change).map(Some)
 }
 
 fn envelope<'a>(
-    input: &Input<'_>,
+    input: &'a Input<'_>,
     body: &'a Fields<'a>,
     schema: Option<&'a Node<'a>>,
-    key: Option<&'a Fields<'a>>,
 ) -> Result<RowChange<'a>, String> {
     let source = body.get("source").map(Fields::read).transpose()?.unwrap_or_default();
     let source = Source { of: &source, names: ["ts_ms", "lsn", "file", "pos", "table"], taken: body.get("ts_ms") };
@@ -123,25 +119,20 @@ fn envelope<'a>(
     let row = |name: &str| -> Result<Option<Row<'a>>, String> {
         let Some(image) = body.get(name) else { return Ok(None) };
         let columns = Cow::Owned(Fields::read(image)?);
-        Ok(Some(Row { columns, schema: schema.and_then(|schema| schema.field(name)), key }))
+        Ok(Some(Row { columns, schema: schema.and_then(|schema| schema.field(name)), input }))
     };
     let (before, after) = (row("before")?, row("after")?);
     let deleted = is_deletion(&op)?;
-    let empty = || Row { columns: Cow::Owned(Fields::default()), schema: None, key };
+    let empty = || Row { columns: Cow::Owned(Fields::default()), schema: None, input };
     let (row, claimed) = match deleted {
         true => (before.unwrap_or_else(empty), None),
         false => (after.ok_or_else(|| format!("op {op} has no after"))?, before),
     };
-    let (version, written_ms) = source.version(input)?;
-    Ok(RowChange { table: source.table(input), deleted, row, claimed, version, written_ms })
+    let (version, stated_ms) = source.version(input)?;
+    Ok(RowChange { table: source.table(input), deleted, row, claimed, version, stated_ms })
 }
 
-fn flat<'a>(
-    input: &Input<'_>,
-    body: &'a Fields<'a>,
-    schema: Option<&'a Node<'a>>,
-    key: Option<&'a Fields<'a>>,
-) -> Result<RowChange<'a>, String> {
+fn flat<'a>(input: &'a Input<'_>, body: &'a Fields<'a>, schema: Option<&'a Node<'a>>) -> Result<RowChange<'a>, String> {
     let names = ["__source_ts_ms", "__lsn", "__file", "__pos", "__table"];
     let source = Source { of: body, names, taken: body.get("__ts_ms") };
     let flagged = body.get("__deleted").is_some_and(|flag| matches!(flag.json(), "true" | "\"true\""));
@@ -149,10 +140,10 @@ fn flat<'a>(
     if by_op.is_none() && body.get("__deleted").is_none() {
         return Err("neither a Debezium envelope nor an unwrapped row: op, __op and __deleted are missing".to_owned());
     }
-    let (version, written_ms) = source.version(input)?;
-    let row = Row { columns: Cow::Borrowed(body), schema, key };
+    let (version, stated_ms) = source.version(input)?;
+    let row = Row { columns: Cow::Borrowed(body), schema, input };
     let deleted = flagged || by_op == Some(true);
-    Ok(RowChange { table: source.table(input), deleted, row, claimed: None, version, written_ms })
+    Ok(RowChange { table: source.table(input), deleted, row, claimed: None, version, stated_ms })
 }
 
 fn is_deletion(op: &str) -> Result<bool, String> {
@@ -163,12 +154,21 @@ fn is_deletion(op: &str) -> Result<bool, String> {
     }
 }
 
-/// The record's key, which names a deleted row whose columns nobody knows.
-fn key_of<'a>(input: &Input<'a>) -> Option<Fields<'a>> {
+/// The id in the record's key, for a deleted row whose columns nobody knows: the key itself, its
+/// payload, or the member `id` or the only one of either.
+fn key_id(input: &Input<'_>) -> Option<CompactString> {
     let key = input.record.key()?;
-    let root: Fields<'_> = from_json(&key).ok()?;
-    let fields = root.get("payload").map_or(Ok(root.clone()), Fields::read).ok()?;
-    Some(fields.into_owned())
+    let Ok(root) = parse::<Raw<'_>>(key.as_bytes()) else {
+        // A text that is no JSON, such as a UUID without quotes.
+        return within("key", &key, ID_LIMIT).ok().map(|()| CompactString::from(key));
+    };
+    let mut id = root.into_owned();
+    while id.json().starts_with('{') {
+        let fields = Fields::read(&id).ok()?;
+        let only = || fields.0.first().filter(|_| fields.0.len() == 1).map(|(_, value)| value);
+        id = fields.get("payload").or_else(|| fields.get("id")).or_else(only)?.clone().into_owned();
+    }
+    field::id("key", &id).ok()
 }
 
 /// Where a change comes from.
@@ -188,19 +188,30 @@ impl<'a> Source<'a> {
         self.of.get(name).or_else(long)
     }
 
-    /// (position in the log, or time; time; offset), and the time in ms.
-    fn version(&self, input: &Input<'_>) -> Result<(Version, i64), String> {
+    /// Whether a field is there, be it null.
+    fn has(&self, at: usize) -> bool {
+        let named = |name: &str| self.of.find(name).is_some();
+        self.names.get(at).is_some_and(|name| {
+            named(name) || name.strip_prefix("__").is_some_and(|name| named(&format!("__source_{name}")))
+        })
+    }
+
+    /// (position in the log, or time; time; offset), and the time in ms, where it is stated.
+    fn version(&self, input: &Input<'_>) -> Result<(Version, Option<i64>), String> {
         let number = |at| self.get(at).and_then(integer);
-        let written = number(0).or_else(|| self.taken.and_then(integer)).map(time::by_magnitude);
-        let written_ms = time::within("ts_ms", written.unwrap_or_else(|| input.taken_ms()))?;
+        let stated_ms = number(0).or_else(|| self.taken.and_then(integer));
+        stated_ms.map(|ms| time::within("ts_ms", ms)).transpose()?;
+        let written_ms = stated_ms.unwrap_or_else(|| input.taken_ms());
         let file = self.get(2).and_then(Raw::text);
         let major = match (number(1), file, number(3)) {
             (Some(lsn), ..) => lsn,
+            // A snapshot's row may not know its position: it is older than any that does.
+            _ if self.has(1) => 0,
             // A binlog file holds less than 2^36 bytes.
             (None, Some(file), Some(pos)) => log_number(&file).saturating_mul(1 << 36).saturating_add(pos),
             _ => written_ms,
         };
-        Ok((Version { major, minor: written_ms, tie: input.record.offset.unsigned_abs() }, written_ms))
+        Ok((Version { major, minor: written_ms, tie: input.record.offset.unsigned_abs() }, stated_ms))
     }
 
     /// The table, by the source or by the last part of the topic.
@@ -224,14 +235,16 @@ fn log_number(file: &str) -> i64 {
 pub(crate) struct Row<'a> {
     columns: Cow<'a, Fields<'a>>,
     schema: Option<&'a Node<'a>>,
-    key: Option<&'a Fields<'a>>,
+    input: &'a Input<'a>,
 }
 
 impl Row<'_> {
     /// The row's own id: a column, or of the record's key.
     pub(crate) fn id(&self) -> Result<CompactString, String> {
-        let id = self.columns.get("id").or_else(|| self.key?.get("id")).ok_or("id is missing")?;
-        field::id("id", id)
+        match self.columns.get("id") {
+            Some(id) => field::id("id", id),
+            None => key_id(self.input).ok_or_else(|| "id is missing".to_owned()),
+        }
     }
 
     /// A text, or a number as text.
@@ -310,6 +323,8 @@ fn decimal(value: &Raw<'_>, scale: Option<i32>, default_scale: i32) -> Result<De
     match (scale, text.parse::<Decimal>()) {
         (Some(scale), _) => binary(&text, scale),
         (None, Ok(number)) => Ok(number),
+        // Words for what is no number are base64, too, as it happens.
+        (None, Err(_)) if matches!(&*text, "" | "Infinity" | "-Infinity" | "NaN") => Err("is no amount".to_owned()),
         (None, Err(crate::decimal::DecimalError::NotANumber)) => binary(&text, default_scale),
         (None, Err(error)) => Err(error.to_string()),
     }
@@ -371,10 +386,6 @@ impl<'a> Fields<'a> {
         // The last one counts, as usual where a member comes twice.
         self.0.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value)
     }
-
-    fn into_owned<'b>(self) -> Fields<'b> {
-        Fields(self.0.into_iter().map(|(name, value)| (Cow::Owned(name.into_owned()), value.into_owned())).collect())
-    }
 }
 
 fn from_json<'a, T: Deserialize<'a>>(json: &'a str) -> Result<T, String> {
@@ -434,13 +445,26 @@ mod tests {
         ] {
             assert_eq!(read_decimal(json, scale).as_deref(), Ok(expect), "{json}");
         }
-        for json in ["\"%\"", "true", "[]", "{}", "{\"value\":\"AA==\"}", "\"AAAAAAAAAAAAAAAAAAAAAAA=\"", "\"1e99\""] {
+        for json in [
+            "\"%\"",
+            "\"\"",
+            "\"Infinity\"",
+            "\"NaN\"",
+            "true",
+            "[]",
+            "{}",
+            "{\"value\":\"AA==\"}",
+            "\"AAAAAAAAAAAAAAAAAAAAAAA=\"",
+            "\"1e99\"",
+        ] {
             assert!(read_decimal(json, None).is_err(), "{json}");
         }
     }
 
     #[test]
     fn every_encoding_of_a_time_is_read() {
+        let (record, settings) = (crate::kafka::RawRecord::unplaced(), crate::Settings::default());
+        let input = Input { record: &record, value: None, settings: &settings };
         let new_year = 1_735_689_600_000;
         for (name, json, expect) in [
             ("io.debezium.time.MicroTimestamp", "1735689600000999", new_year),
@@ -464,10 +488,10 @@ mod tests {
         ] {
             let schema = format!(r#"{{"fields":[{{"field":"t","name":"{name}"}}]}}"#);
             let (schema, row) = (from_json::<Node<'_>>(&schema).unwrap(), format!(r#"{{"t":{json}}}"#));
-            let row = Row { columns: Cow::Owned(from_json(&row).unwrap()), schema: Some(&schema), key: None };
+            let row = Row { columns: Cow::Owned(from_json(&row).unwrap()), schema: Some(&schema), input: &input };
             assert_eq!(row.time("t").unwrap(), Cell::told(Some(expect)), "{name} {json}");
         }
-        let row = Row { columns: Cow::Owned(from_json(r#"{"t":"soon"}"#).unwrap()), schema: None, key: None };
+        let row = Row { columns: Cow::Owned(from_json(r#"{"t":"soon"}"#).unwrap()), schema: None, input: &input };
         assert_eq!(row.time("t").unwrap_err(), "t `soon` is not a time");
     }
 

@@ -150,6 +150,8 @@ pub struct Change {
     pub state: State,
     /// The state that the record says was before, where it does. Never relied on: the stored one wins.
     pub claimed: Option<Box<State>>,
+    /// The telling that it comes with, where that may lose against another: then this says nothing.
+    pub told_by: Option<Box<(Key, Version)>>,
 }
 
 /// What the store knows of an entity.

@@ -1,7 +1,5 @@
 //! Canonical JSON: one text for one content, whatever the order of members and the spaces.
 
-use std::borrow::Cow;
-
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 use xxhash_rust::xxh3::xxh3_128;
@@ -60,11 +58,11 @@ pub(crate) fn fingerprint<'a>(texts: impl IntoIterator<Item = &'a str>) -> u128 
 fn push(json: &str, omitted: &[&str], text: &mut String) -> Result<(), String> {
     match json.as_bytes().first() {
         Some(b'{') => {
-            let mut members: Vec<(Cow<'_, str>, String)> = Vec::new();
+            let mut members = Vec::new();
             for member in sonic_rs::to_object_iter(json) {
                 let (name, value) = member.map_err(|e| first_line(&e))?;
                 if !omitted.contains(&&*name) {
-                    members.push((Cow::Owned(name.to_string()), value.as_raw_str().to_owned()));
+                    members.push((name, value));
                 }
             }
             members.sort_by(|a, b| a.0.cmp(&b.0));
@@ -75,7 +73,7 @@ fn push(json: &str, omitted: &[&str], text: &mut String) -> Result<(), String> {
                 }
                 push_string(name, text)?;
                 text.push(':');
-                push(value, omitted, text)?;
+                push(value.as_raw_str(), omitted, text)?;
             }
             text.push('}');
         }

@@ -24,7 +24,12 @@ pub fn fold(changes: &[Change], known: &Map<Key, Known>) -> Fold {
     let mut groups: Map<&Key, usize> = Map::default();
     groups.reserve(changes.len());
     let mut entities: Vec<(Option<&Known>, SmallVec<[&Change; 2]>)> = Vec::with_capacity(changes.len());
-    for change in changes {
+    let (certain, hanging): (Vec<&Change>, Vec<&Change>) = changes.iter().partition(|change| change.told_by.is_none());
+    let stands = |change: &&Change, newest: &Map<&Key, Version>| {
+        change.told_by.as_deref().is_none_or(|(key, version)| newest.get(key).is_none_or(|newest| newest <= version))
+    };
+    let newest = newest(&hanging, &certain, known);
+    for change in certain.into_iter().chain(hanging.into_iter().filter(|change| stands(change, &newest))) {
         let at = *groups.entry(&change.key).or_insert_with(|| {
             entities.push((known.get(&change.key), SmallVec::new()));
             entities.len() - 1
@@ -44,6 +49,19 @@ pub fn fold(changes: &[Change], known: &Map<Key, Known>) -> Fold {
         fold.add(known, &group);
     }
     fold
+}
+
+/// Of the entities that some changes hang on, the newest version.
+fn newest<'a>(hanging: &[&'a Change], certain: &[&'a Change], known: &Map<Key, Known>) -> Map<&'a Key, Version> {
+    let keys = hanging.iter().filter_map(|change| Some(&change.told_by.as_deref()?.0));
+    let mut newest: Map<&Key, Version> =
+        keys.map(|key| (key, known.get(key).map_or(Version::NONE, |known| known.version))).collect();
+    if !newest.is_empty() {
+        for change in certain {
+            newest.entry(&change.key).and_modify(|version| *version = change.version.max(*version));
+        }
+    }
+    newest
 }
 
 /// Sightings come with events and repeat all day: they are no duplicates.

@@ -137,7 +137,7 @@ impl<'a> Admission<'a> {
         for (series, day, expires) in wanted {
             let key = TagSets::key(series, day);
             let hash = series.hash();
-            if !self.sets(&key).contains(&hash) {
+            if self.sets(&key).binary_search(&hash).is_err() {
                 let entry = missing.entry(key).or_insert_with(|| (Vec::new(), expires));
                 entry.0.push(hash);
                 entry.1 = entry.1.max(expires);
@@ -269,7 +269,7 @@ fn decode(input: &Input<'_>, said: &mut Said) -> Result<Accepted, String> {
     // cannot be taken back.
     let version = Version { major: 0, minor: 0, tie: 0 };
     let sample = Sample { series, at, day, value, expires: at.saturating_add(kept_ms) };
-    said.changes.push(Change { key, version, state: State::Sample(Box::new(sample)), claimed: None });
+    said.changes.push(Change { key, version, state: State::Sample(Box::new(sample)), claimed: None, told_by: None });
     Ok(Accepted::Counted)
 }
 
@@ -323,5 +323,6 @@ fn route(value: &[u8]) -> Route {
     let topic = "analytics.metrics";
     let Ok(Object(metric)) = parse::<Object<Metric<'_>>>(value) else { return Route { topic, ..Route::default() } };
     let time_ms = metric.timestamp.and_then(|raw| time::read("timestamp", &raw).ok());
-    Route { topic, key: metric.app_id.and_then(|raw| raw.text()), time_ms }
+    let key = metric.app_id.and_then(|raw| id("appId", &raw).ok());
+    Route { topic, key: key.map(String::from), time_ms }
 }

@@ -8,7 +8,7 @@ use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
 use crate::debezium::{Cell, Row, RowChange, read};
-use crate::field::{PRICE_LIMIT, QUANTITY_LIMIT, VALUE_LIMIT};
+use crate::field::{PRICE_LIMIT, QUANTITY_LIMIT, VALUE_LIMIT, within};
 use crate::stream::{Accepted, Input, Route, Said, Stream};
 use crate::time::{DAY_MS, Day};
 use crate::{Change, Decimal, Key, Settings, State, Version, time};
@@ -75,7 +75,7 @@ impl Order {
             deleted: false,
             customer: row.text("customer_id")?,
             total: limited("total_amount", row.decimal("total_amount", settings.decimal_scale)?, VALUE_LIMIT)?,
-            status: row.text("status")?,
+            status: short("status", row.text("status")?)?,
             day: Cell { value: day.value.map(|ms| SalesDay::of(ms, settings)), at: day.at },
             expires: None,
         })
@@ -176,6 +176,14 @@ impl Item {
     }
 }
 
+/// A status is part of a sort key, which takes 1024 bytes; escaping takes up to three for one.
+const STATUS_LIMIT: usize = 200;
+
+fn short(column: &str, cell: Cell<CompactString>) -> Result<Cell<CompactString>, String> {
+    cell.value.as_deref().map(|text| within(column, text, STATUS_LIMIT)).transpose()?;
+    Ok(cell)
+}
+
 fn limited(column: &str, cell: Cell<Decimal>, limit: Decimal) -> Result<Cell<Decimal>, String> {
     match cell.value {
         Some(n) if n >= limit || n <= -limit => Err(format!("{column} {n} is not between -{limit} and {limit}")),
@@ -189,7 +197,8 @@ fn decode(input: &Input<'_>, said: &mut Said) -> Result<Accepted, String> {
 
 fn decode_row(input: &Input<'_>, change: RowChange<'_>, said: &mut Said) -> Result<Accepted, String> {
     let settings = input.settings;
-    let RowChange { table, deleted, row, claimed, version, written_ms } = change;
+    let RowChange { table, deleted, row, claimed, version, stated_ms } = change;
+    let written_ms = stated_ms.unwrap_or_else(|| input.taken_ms());
     let expires = settings.tombstone_expires(written_ms);
     let id = row.id()?;
     let (key, state, claimed) = match (table.as_str(), deleted) {
@@ -213,7 +222,7 @@ fn decode_row(input: &Input<'_>, change: RowChange<'_>, said: &mut Said) -> Resu
     if settings.is_late(written_ms) {
         return Ok(Accepted::Late);
     }
-    said.changes.push(Change { key, version, state, claimed: claimed.map(Box::new) });
+    said.changes.push(Change { key, version, state, claimed: claimed.map(Box::new), told_by: None });
     Ok(Accepted::Counted)
 }
 
@@ -227,7 +236,8 @@ fn route(value: &[u8]) -> Route {
     let routed = read(&input, |change| {
         let topic = if change.table == "order_items" { "dbserver1.public.order_items" } else { TOPIC };
         // What is no time of any calendar is the decoder's to refuse.
-        let time_ms = Some(change.written_ms).filter(|ms| (0..=time::LATEST_MS).contains(ms));
+        let made = || change.row.time("created_at").ok()?.value;
+        let time_ms = change.stated_ms.or_else(made).filter(|ms| (0..=time::LATEST_MS).contains(ms));
         Ok(Route { topic, key: change.row.id().ok().map(String::from), time_ms })
     });
     routed.ok().flatten().unwrap_or(Route { topic: TOPIC, ..Route::default() })

@@ -161,7 +161,7 @@ fn decode(input: &Input<'_>, said: &mut Said) -> Result<Accepted, String> {
     let version = Version { major: timestamp, minor: rank, tie: xxh3_64(value) };
     let key = Key::numbered("PRODUCT", id, "STATE");
     let product = Product { id, seller: data.seller_id, name, status };
-    said.changes.push(Change { key, version, state: State::Product(product), claimed: None });
+    said.changes.push(Change { key, version, state: State::Product(product), claimed: None, told_by: None });
     Ok(Accepted::Counted)
 }
 

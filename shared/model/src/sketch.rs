@@ -16,7 +16,7 @@ const GAMMA: f64 = (1.0 + RELATIVE_ERROR) / (1.0 - RELATIVE_ERROR);
 /// The bucket of a value: `z` for zero, `p{i}` for those above gamma^(i-1) up to gamma^i, and
 /// `n{i}` for their opposites.
 pub fn bucket(value: Decimal) -> CompactString {
-    let index = |magnitude: f64| (magnitude.ln() / GAMMA.ln()).ceil();
+    let index = |magnitude: f64| (magnitude.ln() / GAMMA.ln()).ceil() as i32;
     if value.is_zero() {
         return CompactString::const_new("z");
     }

@@ -20,6 +20,8 @@ pub const DAY_MS: i64 = 86_400_000;
 pub const MINUTE_MS: i64 = 60_000;
 /// 9999-12-31, the last day that ISO 8601 writes with four digits.
 pub const LATEST_MS: i64 = 253_402_300_799_999;
+/// Numbers below this are seconds or days.
+const SECONDS_BELOW: u64 = 100_000_000_000;
 /// 0001-01-01.
 const EARLIEST_MS: i64 = -62_135_596_800_000;
 
@@ -88,17 +90,17 @@ pub fn window_start(ms: i64, width_ms: i64) -> i64 {
 pub fn read(field: &str, value: &Raw<'_>) -> Result<i64, String> {
     let text = value.text();
     let number = text.as_deref().unwrap_or(value.json());
-    let n = match number.parse::<i64>() {
-        Ok(n) => Some(n),
-        Err(_) if text.is_none() => {
-            Some(number.parse::<Decimal>().ok().map(Decimal::floor).ok_or_else(|| odd(field, value))?)
+    if let Ok(n) = number.parse::<i64>() {
+        return within(field, by_magnitude(n));
+    }
+    match (&text, number.parse::<Decimal>()) {
+        // Seconds may have a fraction; of a finer unit it is less than a ms.
+        (None, Ok(n)) if n.to_f64().abs() < SECONDS_BELOW as f64 => {
+            within(field, n.times(1_000).ok_or_else(|| odd(field, value))?.floor())
         }
-        Err(_) => None,
-    };
-    match (n, text) {
-        (Some(n), _) => within(field, by_magnitude(n)),
-        (None, Some(text)) => iso(field, &text),
-        (None, None) => Err(odd(field, value)),
+        (None, Ok(n)) => within(field, by_magnitude(n.floor())),
+        (Some(text), _) => iso(field, text),
+        (None, Err(_)) => Err(odd(field, value)),
     }
 }
 
@@ -119,8 +121,8 @@ pub fn iso(field: &str, text: &str) -> Result<i64, String> {
 pub fn by_magnitude(n: i64) -> i64 {
     match n.unsigned_abs() {
         0..200_000 => n * DAY_MS,
-        200_000..100_000_000_000 => n * 1_000,
-        100_000_000_000..100_000_000_000_000 => n,
+        200_000..SECONDS_BELOW => n * 1_000,
+        SECONDS_BELOW..100_000_000_000_000 => n,
         100_000_000_000_000..100_000_000_000_000_000 => n.div_euclid(1_000),
         _ => n.div_euclid(1_000_000),
     }
@@ -175,6 +177,21 @@ mod tests {
             assert_eq!((started.date == day.date, before.date == day.date), (true, false), "{zone} {time} {hours}");
         }
         assert!("Mars/Olympus".parse::<Zone>().is_err());
+    }
+
+    #[test]
+    fn seconds_may_have_a_fraction() {
+        for (json, expect) in [
+            ("1735689600.123", 1_735_689_600_123),
+            ("1735689600123.9", 1_735_689_600_123),
+            ("1.7356896e9", 1_735_689_600_000),
+            ("\"2025-01-01T00:00:00.5Z\"", 1_735_689_600_500),
+        ] {
+            assert_eq!(read("t", &sonic_rs::from_str(json).unwrap()), Ok(expect), "{json}");
+        }
+        for json in ["true", "\"soon\"", "1e300", "{}", "[1]"] {
+            assert!(read("t", &sonic_rs::from_str(json).unwrap()).is_err(), "{json}");
+        }
     }
 
     #[test]

@@ -41,6 +41,7 @@ fn decode(input: &Input<'_>, said: &mut Said) -> Result<Accepted, String> {
             expires: None,
         })),
         claimed: None,
+        told_by: None,
     });
     Ok(Accepted::Counted)
 }

@@ -89,7 +89,7 @@ fn days(reading: &Reading<'_>, attribute: &'static str) -> Result<Vec<(String, i
     let Some(value) = reading.item.get(attribute) else { return Ok(Vec::new()) };
     let AttributeValue::M(apps) = value else { return Err(reading.unreadable(attribute)) };
     let days = |value: &AttributeValue| match value {
-        AttributeValue::N(days) => days.parse().ok().filter(|days| *days > 0),
+        AttributeValue::N(days) => days.parse().ok().filter(|days| (1..=36_500).contains(days)),
         _ => None,
     };
     apps.iter()
