@@ -69,11 +69,12 @@ async fn a_deletion_without_before_goes_by_any_form_of_key() {
 
 /// A snapshot's row that does not know its position took its time for one, and beat every update.
 #[tokio::test]
-async fn a_snapshot_without_a_position_is_older_than_any_change_with_one() {
+async fn an_incremental_snapshot_without_a_position_is_older_than_any_change_with_one() {
     let store = MemoryStore::default();
     let function = aggregate(store.clone(), MemoryObjects::default(), 0);
     let mut snapshot = change("orders", "r", 1, Value::Null, order(1, "10", "snap"));
     snapshot["source"]["lsn"] = Value::Null;
+    snapshot["source"]["snapshot"] = "incremental".into();
     let update = change("orders", "u", 26_801_648, Value::Null, order(1, "12", "paid"));
     for (offset, value) in [&snapshot, &update, &snapshot].into_iter().enumerate() {
         handle(&function, invocation(ORDERS, 0, offset as i64, &[value.to_string()])).await;

@@ -38,6 +38,10 @@ VARIABLES = (*FUNCTION, "Environment", "Variables")
 STATEMENTS = ("AggregateKafkaPolicy", "Properties", "PolicyDocument", "Statement")
 STATE_TABLE = ("StateTable", "Properties")
 VIEWS_TABLE = ("ViewsTable", "Properties")
+UPKEEP = ("UpkeepTimer", "Properties")
+UPKEEP_ROLE = ("UpkeepRole", "Properties")
+UPKEEP_TRUST = (*UPKEEP_ROLE, "AssumeRolePolicyDocument", "Statement", 0)
+UPKEEP_RIGHTS = (*UPKEEP_ROLE, "Policies", 0, "PolicyDocument", "Statement", 0)
 RANKING = (*VIEWS_TABLE, "GlobalSecondaryIndexes", 0)
 STATE = {"Fn::GetAtt": ["StateTable", "Arn"]}
 TOPIC = CLUSTER.replace(":cluster/", ":topic/") + "/shop.returned"
@@ -62,17 +66,42 @@ FAULTS = [
     ("a wildcard inside an action", give("dynamodb:Get*", STATE), roles.no_wildcard_action_is_allowed, None),
     ("an unnamed resource", give("dynamodb:GetItem", "*"), roles.every_resource_is_named_where_aws_lets_it_be, None),
     ("a right that is not needed", give("dynamodb:DeleteItem", STATE),
-     roles.the_role_may_what_the_commit_protocol_does_and_no_more, None),
+     roles.the_role_may_what_committing_and_upkeep_do_and_no_more, None),
     ("a right to query the views", give("dynamodb:Query", {"Fn::GetAtt": ["ViewsTable", "Arn"]}),
-     roles.the_role_may_what_the_commit_protocol_does_and_no_more, None),
+     roles.the_role_may_what_committing_and_upkeep_do_and_no_more, None),
+    ("a right to scan the state", give("dynamodb:Scan", STATE),
+     roles.the_role_may_what_committing_and_upkeep_do_and_no_more, None),
+    ("upkeep that may not see the views",
+     put("AggregateRole", "Properties", "Policies", 0, "PolicyDocument", "Statement", 1, "Action",
+         to="dynamodb:UpdateItem"),
+     roles.the_role_may_what_committing_and_upkeep_do_and_no_more, None),
     ("quarantine widened to the bucket", give("s3:PutObject", {"Fn::Sub": "${ArchiveBucket.Arn}/*"}),
-     roles.the_role_may_what_the_commit_protocol_does_and_no_more, None),
+     roles.the_role_may_what_committing_and_upkeep_do_and_no_more, None),
     ("a topic that may not be read", put(*MAPPING, "Topics", to=["shop.changed"]),
      roles.topics_that_are_mapped_may_be_read_and_no_others, None),
     ("a topic that may be read and is not mapped", give("kafka-cluster:ReadData", TOPIC),
      roles.topics_that_are_mapped_may_be_read_and_no_others, None),
     ("a consumer group that no mapping has", give("kafka-cluster:AlterGroup", TOPIC.replace(":topic/", ":group/")),
      roles.as_many_consumer_groups_may_be_used_as_there_are_mappings, None),
+    ("a schedule that may invoke every function",
+     put(*UPKEEP_RIGHTS, "Resource", to={"Fn::Sub": "arn:aws:lambda:${AWS::Region}:${AWS::AccountId}:function:*"}),
+     roles.the_role_of_a_schedule_may_invoke_the_function_and_nothing_else, None),
+    ("a schedule that may invoke more than the function's newest version",
+     put(*UPKEEP_RIGHTS, "Resource", to={"Fn::Sub": "${AggregateFunction.Arn}:*"}),
+     roles.the_role_of_a_schedule_may_invoke_the_function_and_nothing_else, None),
+    ("a schedule that may do more than invoke",
+     put(*UPKEEP_RIGHTS, "Action", to=["lambda:GetFunction", "lambda:InvokeFunction"]),
+     roles.the_role_of_a_schedule_may_invoke_the_function_and_nothing_else, None),
+    ("a schedule that runs as the function",
+     put(*UPKEEP, "Target", "RoleArn", to={"Fn::GetAtt": ["AggregateRole", "Arn"]}),
+     roles.the_role_of_a_schedule_may_invoke_the_function_and_nothing_else, None),
+    ("a schedule's role that other accounts' schedules may use", put(*UPKEEP_TRUST, "Condition", to=REMOVED),
+     roles.the_role_of_a_schedule_may_invoke_the_function_and_nothing_else, None),
+    ("a schedule's role that a policy adds to",
+     put("AggregateKafkaPolicy", "Properties", "Roles", to=[{"Ref": "AggregateRole"}, {"Ref": "UpkeepRole"}]),
+     roles.the_role_of_a_schedule_may_invoke_the_function_and_nothing_else, None),
+    ("a schedule's role without its schedule", put("UpkeepTimer", to=REMOVED),
+     roles.the_role_of_a_schedule_may_invoke_the_function_and_nothing_else, None),
     ("a managed policy", put("AggregateRole", "Properties", "ManagedPolicyArns", to=[
         "arn:aws:iam::aws:policy/service-role/AWSLambdaMSKExecutionRole"]), roles.roles_use_no_managed_policy, None),
     ("a table without point-in-time recovery",
@@ -116,6 +145,20 @@ FAULTS = [
      stacks.functions_find_their_whole_environment, None),
     ("a missing variable of a new stream", put(*VARIABLES, "ACTIVITY_RETENTION_DAYS", to=REMOVED),
      stacks.functions_find_their_whole_environment, None),
+    ("a schedule of another job", put(*UPKEEP, "Target", "Input", to='{"job": "cleaning"}'),
+     stacks.a_schedule_invokes_the_function_with_what_upkeep_takes, None),
+    ("a schedule without an input", put(*UPKEEP, "Target", "Input", to=REMOVED),
+     stacks.a_schedule_invokes_the_function_with_what_upkeep_takes, None),
+    ("a schedule of something else than the function",
+     put(*UPKEEP, "Target", "Arn", to={"Fn::GetAtt": ["StateTable", "Arn"]}),
+     stacks.a_schedule_invokes_the_function_with_what_upkeep_takes, None),
+    ("a schedule that is switched off", put(*UPKEEP, "State", to="DISABLED"),
+     stacks.a_schedule_invokes_the_function_with_what_upkeep_takes, None),
+    ("a schedule that comes when it likes",
+     put(*UPKEEP, "FlexibleTimeWindow", to={"Mode": "FLEXIBLE", "MaximumWindowInMinutes": 15}),
+     stacks.a_schedule_invokes_the_function_with_what_upkeep_takes, None),
+    ("a schedule that retries for a day", put(*UPKEEP, "Target", "RetryPolicy", to=REMOVED),
+     stacks.a_schedule_invokes_the_function_with_what_upkeep_takes, None),
     ("a mapping of an empty topic", put(*MAPPING, "Topics", to=[""]),
      stacks.every_mapping_reads_a_topic_and_a_stream_is_known_for_it, None),
     ("a topic that is not routed", put(*VARIABLES, "TOPICS", to=ROUTES.replace("shop.deleted=products,", "")),
@@ -173,7 +216,7 @@ SOURCE_FAULTS = [
      written.consumer_groups_are_named_alike_in_mapping_and_policy),
 ]
 
-# And where a condition is not the topic's own, in a stack that leaves the topic out.
+# And where a condition is not the parameter's own, in a stack that leaves topics and upkeep out.
 OPTIONAL = "products alone"
 OPTIONAL_FAULTS = [
     ("a mapping that does not ask for its topic", put("OrdersMapping", "Condition", to="KafkaGiven"),
@@ -187,6 +230,10 @@ OPTIONAL_FAULTS = [
     ("a right to a group that does not ask for its topic",
      put(*STATEMENTS, 3, "Resource", 3, "Fn::If", 0, to="KafkaGiven"),
      roles.as_many_consumer_groups_may_be_used_as_there_are_mappings),
+    ("a schedule that does not ask for its expression", put("UpkeepTimer", "Condition", to=REMOVED),
+     stacks.a_schedule_invokes_the_function_with_what_upkeep_takes),
+    ("a schedule's role that does not ask for its schedule", put("UpkeepRole", "Condition", to=REMOVED),
+     roles.the_role_of_a_schedule_may_invoke_the_function_and_nothing_else),
 ]
 
 

@@ -42,6 +42,10 @@ def functions(template):
     return {name: item["Properties"] for name, item in of_type(template, "AWS::Lambda::Function").items()}
 
 
+def schedules(template):
+    return {name: item["Properties"] for name, item in of_type(template, "AWS::Scheduler::Schedule").items()}
+
+
 def variables(function):
     return function.get("Environment", {}).get("Variables", {})
 

@@ -1,13 +1,13 @@
 """What roles and policies may allow. Every function is a check of a stack: it yields what is wrong and what to do."""
 
-from resources import STORES, allowed, granted, listed, mappings, of_type
+from resources import STORES, allowed, granted, listed, mappings, of_type, schedules
 
-# What the commit protocol does to each store, and so all that the role may.
+# What the commit protocol and upkeep do to each store, and so all that the role may.
 STORE_ACTIONS = {
     "StateTable.Arn": {
         "dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem",
-        "dynamodb:PartiQLInsert", "dynamodb:PartiQLUpdate"},
-    "ViewsTable.Arn": {"dynamodb:UpdateItem"},
+        "dynamodb:PartiQLInsert", "dynamodb:PartiQLUpdate", "dynamodb:Query"},
+    "ViewsTable.Arn": {"dynamodb:Scan", "dynamodb:UpdateItem"},
     "ArchiveBucket.Arn/quarantine/*": {"s3:PutObject"},
 }
 
@@ -17,6 +17,20 @@ WITHOUT_RESOURCE = {
     "kafka:GetBootstrapBrokers",
     "xray:PutTelemetryRecords", "xray:PutTraceSegments",
 }
+
+# All that a schedule's role says: who may take it on, and what it may then do.
+SCHEDULER = "scheduler.amazonaws.com"
+SCHEDULE_TRUST = [{
+    "Effect": "Allow",
+    "Principal": {"Service": SCHEDULER},
+    "Action": "sts:AssumeRole",
+    "Condition": {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}},
+}]
+SCHEDULE_RIGHTS = [{
+    "Effect": "Allow",
+    "Action": "lambda:InvokeFunction",
+    "Resource": {"Fn::GetAtt": ["AggregateFunction", "Arn"]},
+}]
 
 
 def no_wildcard_action_is_allowed(stack):
@@ -33,7 +47,7 @@ def every_resource_is_named_where_aws_lets_it_be(stack):
         yield f"{action} is allowed on Resource '*'; name the resource"
 
 
-def the_role_may_what_the_commit_protocol_does_and_no_more(stack):
+def the_role_may_what_committing_and_upkeep_do_and_no_more(stack):
     grants = {name: actions for name, actions in granted(stack).items() if name.split(".")[0] in STORES}
     for resource in sorted(grants.keys() | STORE_ACTIONS.keys()):
         want, have = STORE_ACTIONS.get(resource, set()), grants.get(resource, set())
@@ -60,6 +74,28 @@ def as_many_consumer_groups_may_be_used_as_there_are_mappings(stack):
     groups = sorted(name for name, actions in granted(stack).items() if "kafka-cluster:AlterGroup" in actions)
     if len(groups) != len(mappings(stack)):
         yield f"kafka-cluster:AlterGroup is allowed on {groups}: want the group of each mapping, and no other"
+
+
+def the_role_of_a_schedule_may_invoke_the_function_and_nothing_else(stack):
+    used = {schedule["Target"]["RoleArn"]["Fn::GetAtt"][0] for schedule in schedules(stack).values()}
+    for name, role in of_type(stack, "AWS::IAM::Role").items():
+        trust = role["Properties"]["AssumeRolePolicyDocument"]["Statement"]
+        if name not in used:
+            if SCHEDULER in str(trust):
+                yield f"{name}: no schedule uses it; give both the same condition"
+            continue
+        if trust != SCHEDULE_TRUST:
+            yield f"{name}: {trust} may take it on; want {SCHEDULE_TRUST}"
+        rights = [
+            statement
+            for policy in role["Properties"].get("Policies", [])
+            for statement in policy["PolicyDocument"]["Statement"]
+        ]
+        if rights != SCHEDULE_RIGHTS:
+            yield f"{name}: it says {rights}; want {SCHEDULE_RIGHTS}"
+        for policy, item in of_type(stack, "AWS::IAM::Policy").items():
+            if {"Ref": name} in item["Properties"].get("Roles", []):
+                yield f"{policy}: adds to {name}, which needs nothing more; take it away"
 
 
 def roles_use_no_managed_policy(stack):

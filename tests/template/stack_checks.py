@@ -7,7 +7,8 @@ import json
 import re
 
 from resources import (
-    LIMITS, STORES, STREAMS, TABLES, beyond_limits, functions, listed, mappings, of_type, variables, walk)
+    LIMITS, STORES, STREAMS, TABLES, beyond_limits, functions, listed, mappings, of_type, schedules,
+    variables, walk)
 
 MAPPING_ALWAYS = {
     "StartingPosition", "Enabled", "BatchSize", "MaximumBatchingWindowInSeconds",
@@ -30,6 +31,17 @@ ENVIRONMENT = {
 INDEXES = {
     "StateTable": ("board", "ALL", "low stock"),
     "ViewsTable": ("ranking", "KEYS_ONLY", "the tops of rankings"),
+}
+
+# What a schedule does, whenever it does it; its role has role_checks.py.
+SCHEDULED = {
+    "State": "ENABLED",
+    "FlexibleTimeWindow": {"Mode": "OFF"},
+    "Target": {
+        "Arn": {"Fn::GetAtt": ["AggregateFunction", "Arn"]},
+        "Input": '{"job": "upkeep"}',
+        "RetryPolicy": {"MaximumRetryAttempts": 2, "MaximumEventAgeInSeconds": 3600},
+    },
 }
 
 
@@ -105,6 +117,17 @@ def functions_find_their_whole_environment(stack):
             yield f"{name}: {variable} is missing; the function would run without what the deployer set"
         for variable in sorted(found.keys() - wanted):
             yield f"{name}: {variable} is not known to the checks; add it to ENVIRONMENT, or drop it"
+
+
+def a_schedule_invokes_the_function_with_what_upkeep_takes(stack):
+    for name, schedule in schedules(stack).items():
+        if not schedule.get("ScheduleExpression"):
+            yield f"{name}: its expression is empty; make it conditional on UpkeepScheduled"
+        target = {key: value for key, value in schedule["Target"].items() if key != "RoleArn"}
+        for key, wanted in SCHEDULED.items():
+            found = target if key == "Target" else schedule.get(key)
+            if found != wanted:
+                yield f"{name}: {key} is {found}; want {wanted}"
 
 
 def functions_log_json_into_their_own_group(stack):

@@ -29,7 +29,7 @@ from faults import self_test
 from linters import ACCEPTED, Linters, number
 from resolve import (
     TEMPLATE, Broken, expand, outside_constraints, parameters_of, read, resolve, truth_of, violated_rules)
-from resources import mappings
+from resources import mappings, schedules
 from tally import SOURCE_CHECKS, STACK_CHECKS, Tally, claim
 from variants import REFUSED, VARIANTS
 
@@ -72,6 +72,10 @@ def compare(source, stacks, parameters, tally):
             given = sorted(value for name, value in values.items() if name.endswith("Topic") and value)
             tally.add(f"{variant}: each topic that is given is mapped", (
                 [] if topics == given else [f"{topics} are mapped: want {given}"]))
+        wanted, found = [values["UpkeepSchedule"]] if values["UpkeepSchedule"] else [], [
+            schedule["ScheduleExpression"] for schedule in schedules(stacks[variant]).values()]
+        tally.add(f"{variant}: upkeep has the schedule that is given, or none", (
+            [] if found == wanted else [f"{found} are scheduled: want {wanted}"]))
     topics = mapped_topics(stacks["cluster"])
     tally.add("by default the topics are those of the source systems", (
         [] if topics == SOURCE_TOPICS else [f"{topics} are mapped: want {SOURCE_TOPICS}"]))

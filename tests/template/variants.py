@@ -11,7 +11,7 @@ OTHER_TOPICS = ("OrdersTopic", "OrderItemsTopic", "ActivityTopic", "UserEventsTo
 VARIANTS = {
     "defaults": {},
     "cluster": {"MskClusterArn": CLUSTER},
-    "products alone": {"MskClusterArn": CLUSTER} | dict.fromkeys(OTHER_TOPICS, ""),
+    "products alone": {"MskClusterArn": CLUSTER, "UpkeepSchedule": ""} | dict.fromkeys(OTHER_TOPICS, ""),
     "all but products": {"MskClusterArn": CLUSTER} | dict.fromkeys(PRODUCT_TOPICS, ""),
     "everything": {
         "MskClusterArn": CLUSTER,
@@ -51,6 +51,7 @@ VARIANTS = {
         "ActivityRetentionDays": "36500",
         "MetricsRetentionDays": "36500",
         "SalesRetentionDays": "36500",
+        "UpkeepSchedule": "cron(0/30 6-22 ? * MON-FRI *)",
         "KmsKeyArn": KEY,
         "AlarmTopicArn": "arn:aws:sns:us-east-1:111122223333:on-call",
         "Tracing": "Active",

@@ -114,7 +114,8 @@ fn envelope<'a>(
     schema: Option<&'a Node<'a>>,
 ) -> Result<RowChange<'a>, String> {
     let source = body.get("source").map(Fields::read).transpose()?.unwrap_or_default();
-    let source = Source { of: &source, names: ["ts_ms", "lsn", "file", "pos", "table"], taken: body.get("ts_ms") };
+    let source =
+        Source { of: &source, names: ["ts_ms", "lsn", "file", "pos", "table", "snapshot"], taken: body.get("ts_ms") };
     let op = body.get("op").and_then(Raw::text).ok_or("op is not a text")?;
     let row = |name: &str| -> Result<Option<Row<'a>>, String> {
         let Some(image) = body.get(name) else { return Ok(None) };
@@ -133,7 +134,7 @@ fn envelope<'a>(
 }
 
 fn flat<'a>(input: &'a Input<'_>, body: &'a Fields<'a>, schema: Option<&'a Node<'a>>) -> Result<RowChange<'a>, String> {
-    let names = ["__source_ts_ms", "__lsn", "__file", "__pos", "__table"];
+    let names = ["__source_ts_ms", "__lsn", "__file", "__pos", "__table", "__snapshot"];
     let source = Source { of: body, names, taken: body.get("__ts_ms") };
     let flagged = body.get("__deleted").is_some_and(|flag| matches!(flag.json(), "true" | "\"true\""));
     let by_op = body.get("__op").and_then(Raw::text).map(|op| is_deletion(&op)).transpose()?;
@@ -174,8 +175,8 @@ fn key_id(input: &Input<'_>) -> Option<CompactString> {
 /// Where a change comes from.
 struct Source<'a> {
     of: &'a Fields<'a>,
-    /// The names of: time, Postgres log position, MySQL log file and position in it, table.
-    names: [&'static str; 5],
+    /// The names of: time, Postgres log position, MySQL log file and position in it, table, snapshot.
+    names: [&'static str; 6],
     /// When the connector took it, where the source does not say when it was written.
     taken: Option<&'a Raw<'a>>,
 }
@@ -188,14 +189,6 @@ impl<'a> Source<'a> {
         self.of.get(name).or_else(long)
     }
 
-    /// Whether a field is there, be it null.
-    fn has(&self, at: usize) -> bool {
-        let named = |name: &str| self.of.find(name).is_some();
-        self.names.get(at).is_some_and(|name| {
-            named(name) || name.strip_prefix("__").is_some_and(|name| named(&format!("__source_{name}")))
-        })
-    }
-
     /// (position in the log, or time; time; offset), and the time in ms, where it is stated.
     fn version(&self, input: &Input<'_>) -> Result<(Version, Option<i64>), String> {
         let number = |at| self.get(at).and_then(integer);
@@ -205,10 +198,13 @@ impl<'a> Source<'a> {
         let file = self.get(2).and_then(Raw::text);
         let major = match (number(1), file, number(3)) {
             (Some(lsn), ..) => lsn,
-            // A snapshot's row may not know its position: it is older than any that does.
-            _ if self.has(1) => 0,
+            // A row of a snapshot taken while changes flow may not know its position: it is older than
+            // any change, whose positions are numbers far below times.
+            _ if self.get(5).and_then(Raw::text).as_deref() == Some("incremental") => 0,
             // A binlog file holds less than 2^36 bytes.
-            (None, Some(file), Some(pos)) => log_number(&file).saturating_mul(1 << 36).saturating_add(pos),
+            (None, Some(file), Some(pos)) if !file.is_empty() => {
+                log_number(&file).saturating_mul(1 << 36).saturating_add(pos)
+            }
             _ => written_ms,
         };
         Ok((Version { major, minor: written_ms, tie: input.record.offset.unsigned_abs() }, stated_ms))
