@@ -15,7 +15,7 @@ use crate::fingerprint::{Json, fingerprint};
 use crate::raw::{Object, Raw};
 use crate::stream::{Accepted, Input, Route, Said, Stream, parse};
 use crate::time::{self, DAY_MS, Day};
-use crate::{Change, Key, State, Version};
+use crate::{Change, Key, Settings, State, Version};
 
 /// The stream of tracked events.
 pub const TRACKED: Stream =
@@ -291,29 +291,7 @@ fn accept(input: &Input<'_>, heard: Heard<'_>, said: &mut Said) -> Result<Accept
     sk.extend(identity.parts.iter().map(CompactString::as_str));
     let version = Version { major: if timed { 0 } else { -at }, minor: 0, tie: fingerprint as u64 };
     let key = Key::parts(&["USER", &app, &user], &sk);
-    // A telling that loses against an earlier one is no sighting of its day.
-    let told_by = (!timed).then(|| Box::new((key.clone(), version)));
-    let mut sight = |what, id: &str| {
-        let (kind, expires) = (if what == Sighted::User { "USER" } else { "SESSION" }, day.end_ms.saturating_add(kept));
-        let seen = Seen { app: app.clone(), date: day.date.clone(), what, expires };
-        said.changes.push(Change {
-            key: Key::parts(&["SEEN", &app, &day.date, id], &[kind]),
-            version: Version { major: 0, minor: 0, tie: 0 },
-            state: State::Seen(seen),
-            claimed: None,
-            told_by: told_by.clone(),
-        });
-    };
-    sight(Sighted::User, &user);
-    if let Some(session) = &session {
-        sight(Sighted::Session, session);
-    }
-
-    let omitted: Vec<&str> = [(settings.store_ip_address, IP_ADDRESS), (settings.store_user_agent, USER_AGENT)]
-        .into_iter()
-        .filter(|(stored, _)| !stored)
-        .flat_map(|(_, names)| names)
-        .collect();
+    let omitted = omitted(settings);
     let properties = match (&heard.properties, content) {
         (Some(raw), Some(_)) if !omitted.is_empty() => Some(Json::without(raw, &omitted)?),
         (_, content) => content,
@@ -334,8 +312,37 @@ fn accept(input: &Input<'_>, heard: Heard<'_>, said: &mut Said) -> Result<Accept
         session,
         properties,
     };
+    // A telling of an id that loses against an earlier one is no sighting of its day.
+    let told_by = (!timed).then(|| Box::new((key.clone(), version)));
+    said.changes.extend(sightings(&event, told_by));
     said.changes.push(Change { key, version, state: State::Event(Box::new(event)), claimed: None, told_by: None });
     Ok(Accepted::Counted)
+}
+
+/// The members of properties that are not stored.
+fn omitted(settings: &Settings) -> Vec<&'static str> {
+    [(settings.store_ip_address, IP_ADDRESS), (settings.store_user_agent, USER_AGENT)]
+        .into_iter()
+        .filter(|(stored, _)| !stored)
+        .flat_map(|(_, names)| names)
+        .collect()
+}
+
+/// Its user and its session, as seen on its day.
+fn sightings(event: &Event, told_by: Option<Box<(Key, Version)>>) -> impl Iterator<Item = Change> {
+    let session = event.session.as_ref().map(|session| (Sighted::Session, "SESSION", session));
+    [Some((Sighted::User, "USER", &event.user)), session].into_iter().flatten().map(move |(what, kind, id)| Change {
+        key: Key::parts(&["SEEN", &event.app, &event.day.date, id], &[kind]),
+        version: Version { major: 0, minor: 0, tie: 0 },
+        state: State::Seen(Seen {
+            app: event.app.clone(),
+            date: event.day.date.clone(),
+            what,
+            expires: event.window_expires(event.day.end_ms),
+        }),
+        claimed: None,
+        told_by: told_by.clone(),
+    })
 }
 
 fn too_long() -> String {

@@ -198,13 +198,13 @@ impl<'a> Source<'a> {
         let file = self.get(2).and_then(Raw::text);
         let major = match (number(1), file, number(3)) {
             (Some(lsn), ..) => lsn,
-            // A row of a snapshot taken while changes flow may not know its position: it is older than
-            // any change, whose positions are numbers far below times.
-            _ if self.get(5).and_then(Raw::text).as_deref() == Some("incremental") => 0,
             // A binlog file holds less than 2^36 bytes.
             (None, Some(file), Some(pos)) if !file.is_empty() => {
                 log_number(&file).saturating_mul(1 << 36).saturating_add(pos)
             }
+            // A row of a snapshot taken while changes flow may not know its position: it is older than
+            // any change, whose positions are numbers far below times.
+            _ if self.get(5).and_then(Raw::text).as_deref() == Some("incremental") => 0,
             _ => written_ms,
         };
         Ok((Version { major, minor: written_ms, tie: input.record.offset.unsigned_abs() }, stated_ms))
