@@ -5,13 +5,13 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::ops::RangeInclusive;
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use flate2::read::MultiGzDecoder;
 use serde::Serialize;
 use tidemark_ledger::{Lane, Store, StoreError};
 use tidemark_model::stream::{Route, STREAMS, Stream};
+use tidemark_runtime::now_ms;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::cli::Input;
@@ -166,11 +166,6 @@ pub async fn append_to<S: Store>(store: &S, logs: &mut [Log]) -> Result<(), Stor
 /// retention that was not when Kafka took it.
 pub fn clock_ms(logs: &[Log]) -> i64 {
     logs.iter().flat_map(|log| &log.records).map(|record| record.timestamp).min().unwrap_or_else(now_ms)
-}
-
-fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 impl Log {

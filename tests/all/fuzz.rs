@@ -136,7 +136,7 @@ fn check(batch: &Batch, records: usize) {
     assert_eq!(ended, records, "every record ends as an event, a no-op, late or a reject");
     let known = Map::default();
     let folded = fold(&batch.changes, &known);
-    let (rows, _) = Admission::new(&known, 3).rows(&batch.points);
+    let rows = Admission::new(&known, 3).rows(&batch.points);
     let keys = folded.transitions.iter().map(|transition| transition.key.clone());
     let mut all = effects(&folded.transitions);
     all.merge(rows);

@@ -248,8 +248,7 @@ impl Folded {
             return self.apply(changes, points);
         }
         admission.settle(&mut transitions);
-        let (rows, _) = admission.rows(points);
-        self.rows.merge(rows);
+        self.rows.merge(admission.rows(points));
         self.rows.merge(effects(&transitions));
         self.step(transitions);
     }

@@ -43,7 +43,7 @@ fn work(payload: &[u8]) -> usize {
     for batch in &batches {
         assert_eq!(batch.counted, batch.positions.len());
         rows += effects(&fold(&batch.changes, &known).transitions).into_sorted().len();
-        rows += Admission::new(&known, 1_000).rows(&batch.points).0.into_sorted().len();
+        rows += Admission::new(&known, 1_000).rows(&batch.points).into_sorted().len();
     }
     rows
 }

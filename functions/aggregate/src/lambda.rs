@@ -1,6 +1,6 @@
 //! The function under the Lambda runtime.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use lambda_runtime::{Error, LambdaEvent, Runtime, service_fn};
@@ -10,7 +10,7 @@ use tidemark_archive::{Bucket, ObjectStore, Quarantine};
 use tidemark_ledger::dynamo::{DynamoStore, Tables};
 use tidemark_ledger::{Call, Ledger, Store};
 use tidemark_runtime::telemetry::start_logging;
-use tidemark_runtime::{Clients, Config};
+use tidemark_runtime::{Clients, Config, now_ms};
 use tokio::time::Instant;
 use tracing::Instrument;
 
@@ -35,11 +35,9 @@ pub async fn run() -> Result<(), Error> {
     let config = config.inspect_err(|e| tracing::error!(error = %e, "function cannot start"))?;
     let clients = Clients::from_env(&config.ledger.retry).await;
     let tables = Tables { state: config.state_table, views: config.views_table };
-    let aggregate = Aggregate::new(
-        Ledger::new(DynamoStore::new(clients.dynamodb, tables), config.ledger.clone()),
-        Quarantine::new(Bucket::new(clients.s3, config.bucket), config.ledger.epoch),
-        config.settings,
-    );
+    let quarantine = Quarantine::new(Bucket::new(clients.s3, config.bucket), config.ledger.epoch);
+    let ledger = Ledger::new(DynamoStore::new(clients.dynamodb, tables), config.ledger);
+    let aggregate = Aggregate::new(ledger, quarantine, config.settings);
     let (aggregate, namespace) = (&aggregate, config.metrics_namespace.as_str());
     // The handler borrows what lives until the process ends.
     let handler = service_fn(move |event: LambdaEvent<Value>| invoke(aggregate, namespace, event));
@@ -86,9 +84,4 @@ fn call(deadline_ms: u64) -> Call {
     let left = Duration::from_millis(deadline_ms.saturating_sub(now_ms.unsigned_abs()));
     let known = !left.is_zero() && left <= LONGEST;
     Call { now_ms, deadline: known.then(|| Instant::now() + left.saturating_sub(MARGIN)) }
-}
-
-fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

@@ -356,9 +356,9 @@ fn plans(batch: &Batch, known: &Map<Key, Known>, through: Option<i64>) -> Result
     let mut weightless: Vec<Weightless<'_>> =
         points.map(Weightless::Point).chain(rejects.map(Weightless::Reject)).collect();
     weightless.sort_unstable_by_key(Weightless::offset);
-    let (_, of_points) = admission.rows(pointed(&weightless));
+    let of_points = admission.overflow(pointed(&weightless));
     let rows = |weightless: &[Weightless<'_>]| {
-        let (mut rows, _) = admission.rows(pointed(weightless));
+        let mut rows = admission.rows(pointed(weightless));
         let rejected = weightless.iter().filter(|weightless| matches!(weightless, Weightless::Reject(_))).count();
         rejects::count(&batch.topic, rejected, &mut rows);
         rows

@@ -101,9 +101,7 @@ impl Plan {
     fn fitting(&self) -> Result<Vec<u8>, LedgerError> {
         // Of entities, only a metric's samples can bring many names into one row.
         let samples = self.transitions.iter().filter(|transition| matches!(transition.after, State::Sample(_)));
-        let mut rows: Rows = self.points.iter().cloned().collect();
-        rows.merge(effects(samples));
-        match rows.iter().map(|(_, delta)| delta.len()).max() {
+        match self.deltas(samples).iter().map(|(_, delta)| delta.len()).max() {
             Some(measures) if measures > MAX_MEASURES => Err(LedgerError::PlanTooLarge { bytes: measures }),
             _ => self.encode(),
         }

@@ -13,6 +13,7 @@
 use std::collections::BTreeMap;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
+use tidemark_model::rows::Combine;
 use tidemark_model::views::{Ranking, ranking_of, rankings};
 use tidemark_model::{Decimal, Key, Measures, Rows};
 
@@ -77,9 +78,8 @@ async fn set_extremes<S: Store>(
         let Some(row) = row else { continue };
         for name in ["min", "max"] {
             let Some(value) = delta.find(name) else { continue };
-            let mut both = row.measures.clone();
-            both.add(name, value);
-            if both.find(name) != row.measures.find(name) {
+            let beyond = |stored| Combine::of(name).apply(stored, value) != stored;
+            if row.measures.find(name).is_none_or(beyond) {
                 writes.push(requests.send(move || store.set_extreme(key, name, value)));
             }
         }

@@ -292,8 +292,9 @@ fn accept(input: &Input<'_>, heard: Heard<'_>, said: &mut Said) -> Result<Accept
     let version = Version { major: if timed { 0 } else { -at }, minor: 0, tie: fingerprint as u64 };
     let key = Key::parts(&["USER", &app, &user], &sk);
     let omitted = omitted(settings);
+    let holds_omitted = |content: &Json| omitted.iter().any(|name| content.text().contains(name));
     let properties = match (&heard.properties, content) {
-        (Some(raw), Some(_)) if !omitted.is_empty() => Some(Json::without(raw, &omitted)?),
+        (Some(raw), Some(content)) if holds_omitted(&content) => Some(Json::without(raw, &omitted)?),
         (_, content) => content,
     };
     if properties.as_ref().is_some_and(|json| json.text().len() > PROPERTIES_LIMIT) {

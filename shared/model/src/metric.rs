@@ -170,38 +170,43 @@ impl<'a> Admission<'a> {
         })
     }
 
-    /// The series that a point counts for, and whether that is the overflow.
-    fn counted(&self, series: &Series, day: &Day) -> (Series, bool) {
-        if self.sets(&TagSets::key(series, day)).binary_search(&series.hash()).is_ok() {
-            return (series.clone(), false);
-        }
-        (series.overflow(), true)
+    /// Whether a series counts for itself.
+    fn admits(&self, series: &Series, day: &Day) -> bool {
+        self.sets(&TagSets::key(series, day)).binary_search(&series.hash()).is_ok()
     }
 
-    /// What points add to the rows, and how many of them count as overflow.
-    pub fn rows<'b>(&self, points: impl IntoIterator<Item = &'b Point>) -> (Rows, usize) {
+    /// What points add to the rows.
+    pub fn rows<'b>(&self, points: impl IntoIterator<Item = &'b Point>) -> Rows {
         let mut series: Map<(&Series, &Day), Vec<Measured>> = Map::default();
         for Point { series: of, day, at, value, kept_ms, .. } in points {
             let measured = Measured { at: *at, value: *value, kept_ms: *kept_ms };
             series.entry((of, day)).or_default().push(measured);
         }
-        let (mut rows, mut overflow) = (Rows::default(), 0);
+        let mut rows = Rows::default();
         for ((series, day), points) in series {
-            let (series, is_overflow) = self.counted(series, day);
-            overflow += points.len() * usize::from(is_overflow);
-            metrics::shares(&series, &points, |key, measures| rows.add_measures(key, &measures));
+            let counted = if self.admits(series, day) { series } else { &series.overflow() };
+            metrics::shares(counted, &points, |key, measures| rows.add_measures(key, &measures));
         }
-        (rows, overflow)
+        rows
+    }
+
+    /// How many points count as overflow.
+    pub fn overflow<'b>(&self, points: impl IntoIterator<Item = &'b Point>) -> usize {
+        let mut counts: Map<(&Series, &Day), usize> = Map::default();
+        for point in points {
+            *counts.entry((&point.series, &point.day)).or_default() += 1;
+        }
+        counts.into_iter().filter(|((series, day), _)| !self.admits(series, day)).map(|(_, count)| count).sum()
     }
 
     /// Settles for what new samples count; how many count as overflow.
     pub fn settle(&self, transitions: &mut [Transition]) -> usize {
         let mut overflow = 0;
         for transition in transitions {
-            if let State::Sample(sample) = &mut transition.after {
-                let (series, is_overflow) = self.counted(&sample.series, &sample.day);
-                sample.series = series;
-                overflow += usize::from(is_overflow);
+            let State::Sample(sample) = &mut transition.after else { continue };
+            if !self.admits(&sample.series, &sample.day) {
+                sample.series = sample.series.overflow();
+                overflow += 1;
             }
         }
         overflow

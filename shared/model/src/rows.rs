@@ -155,16 +155,6 @@ impl Rows {
     }
 }
 
-impl FromIterator<(String, Decimal)> for Measures {
-    fn from_iter<I: IntoIterator<Item = (String, Decimal)>>(numbers: I) -> Self {
-        let mut all = Self::default();
-        for (name, n) in numbers {
-            all.add(&name, n);
-        }
-        all
-    }
-}
-
 impl FromIterator<(Key, Measures)> for Rows {
     fn from_iter<I: IntoIterator<Item = (Key, Measures)>>(rows: I) -> Self {
         let mut all = Self::default();

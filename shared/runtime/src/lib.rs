@@ -6,5 +6,13 @@ pub mod clients;
 pub mod config;
 pub mod telemetry;
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 pub use clients::Clients;
 pub use config::{Config, ConfigError};
+
+/// The time, in ms since 1970.
+pub fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}

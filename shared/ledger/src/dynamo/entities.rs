@@ -17,7 +17,7 @@ use crate::{Answer, LaneId, Metered, Page, StoreError, Written};
 
 impl DynamoStore {
     pub(super) async fn get_entities(&self, keys: &[Key], consistent: bool) -> Answer<Page<(Key, Known), Key>> {
-        self.batch_get(keys, consistent, |reading| {
+        self.batch_get(&self.tables.state, keys, consistent, |reading| {
             let known = Known {
                 counter: reading.parsed("n")?,
                 version: reading.parsed("v")?,
@@ -29,17 +29,17 @@ impl DynamoStore {
     }
 
     pub(super) async fn get_marks(&self, lane: &LaneId, keys: &[Key]) -> Answer<Page<(Key, u64), Key>> {
-        self.batch_get(keys, true, |reading| Ok((reading.key()?, mark(reading.item, lane)))).await
+        self.batch_get(&self.tables.state, keys, true, |reading| Ok((reading.key()?, mark(reading.item, lane)))).await
     }
 
-    async fn batch_get<T>(
+    pub(super) async fn batch_get<T>(
         &self,
+        table: &str,
         keys: &[Key],
         consistent: bool,
         read: impl Fn(Reading<'_>) -> Result<T, StoreError>,
     ) -> Answer<Page<T, Key>> {
         const OPERATION: &str = "BatchGetItem";
-        let table = self.tables.state.as_str();
         let asked = KeysAndAttributes::builder()
             .set_keys(Some(keys.iter().map(key_item).collect()))
             .consistent_read(consistent)

@@ -1,17 +1,16 @@
 //! Reading the views back: whole, for snapshots and the local run; and the tops of rankings.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
-use aws_sdk_dynamodb::types::{KeysAndAttributes, ReturnConsumedCapacity};
+use aws_sdk_dynamodb::types::ReturnConsumedCapacity;
 use tidemark_model::views::{self, Ranking, VIEWS};
 use tidemark_model::{Decimal, Key, Measures, State};
 
 use super::DynamoStore;
-use super::error::{invalid, store_error};
+use super::error::store_error;
 use super::item::{Reading, key_item, number, read_units, string};
 use super::rows::read_row;
-use crate::{Answer, Metered, Page, Row, RowPage, Store, StoreError};
+use crate::{Answer, Metered, Page, RowPage, Store, StoreError};
 
 /// Before keys are asked for again that a throttled read left out.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -133,41 +132,15 @@ impl DynamoStore {
         let mut rows = Vec::with_capacity(keys.len());
         while !keys.is_empty() {
             let asked = keys.split_off(keys.len().saturating_sub(Self::READ_KEYS));
-            let Page { found, unprocessed } = self.get_some_rows(&asked).await?;
-            rows.extend(found.into_iter().map(|(key, row)| (key, row.measures)));
+            let read = |reading: Reading<'_>| Ok((reading.key()?, read_row(&reading, None)?.measures));
+            let Page { found, unprocessed } = self.batch_get(&self.tables.views, &asked, false, read).await?.value;
+            rows.extend(found);
             if !unprocessed.is_empty() {
                 tokio::time::sleep(PAUSE).await;
             }
             keys.extend(unprocessed);
         }
         Ok(rows)
-    }
-
-    async fn get_some_rows(&self, keys: &[Key]) -> Result<Page<(Key, Row), Key>, StoreError> {
-        const OPERATION: &str = "BatchGetItem";
-        let table = self.tables.views.as_str();
-        let asked = KeysAndAttributes::builder()
-            .set_keys(Some(keys.iter().map(key_item).collect()))
-            .build()
-            .map_err(|e| invalid(OPERATION, table, e))?;
-        let answer = self
-            .client
-            .batch_get_item()
-            .set_request_items(Some(HashMap::from([(table.to_owned(), asked)])))
-            .send()
-            .await
-            .map_err(|e| store_error(OPERATION, table, e))?;
-        let row = |item| {
-            let reading = Reading { table, item };
-            Ok::<_, StoreError>((reading.key()?, read_row(&reading, None)?))
-        };
-        let items = answer.responses().and_then(|tables| tables.get(table)).map_or(&[][..], Vec::as_slice);
-        let left = answer.unprocessed_keys().and_then(|tables| tables.get(table));
-        let left = left.map_or(&[][..], KeysAndAttributes::keys);
-        Ok(Page {
-            found: items.iter().map(row).collect::<Result<_, _>>()?,
-            unprocessed: left.iter().map(|item| Reading { table, item }.key()).collect::<Result<_, _>>()?,
-        })
     }
 }
 

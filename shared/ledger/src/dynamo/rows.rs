@@ -117,15 +117,12 @@ impl DynamoStore {
     ) -> Answer<bool> {
         let table = self.tables.views.as_str();
         // What only ever added up to zero may have no attribute.
-        let unchanged = |name: &str| match seen.measures.get(name).is_zero() {
-            true => "(attribute_not_exists(#{}) OR #{} = :{})",
-            false => "#{} = :{}",
+        let unchanged = |field: &str, n: Decimal| match n.is_zero() {
+            true => format!("(attribute_not_exists(#{field}) OR #{field} = :{field})"),
+            false => format!("#{field} = :{field}"),
         };
-        let mut condition = format!(
-            "{} AND {}",
-            unchanged(ranking.by).replace("{}", "by"),
-            unchanged(ranking.present).replace("{}", "present")
-        );
+        let (by, present) = (seen.measures.get(ranking.by), seen.measures.get(ranking.present));
+        let mut condition = format!("{} AND {}", unchanged("by", by), unchanged("present", present));
         let mut request = self
             .client
             .update_item()
@@ -135,8 +132,8 @@ impl DynamoStore {
             .expression_attribute_names("#rank", "rank")
             .expression_attribute_names("#by", ranking.by)
             .expression_attribute_names("#present", ranking.present)
-            .expression_attribute_values(":by", number(seen.measures.get(ranking.by)))
-            .expression_attribute_values(":present", number(seen.measures.get(ranking.present)));
+            .expression_attribute_values(":by", number(by))
+            .expression_attribute_values(":present", number(present));
         request = match rank {
             Some(rank) => request
                 .update_expression("SET #board = :board, #rank = :rank")
