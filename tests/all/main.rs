@@ -15,6 +15,7 @@ mod rankings;
 mod regressions;
 mod retention;
 mod row_model;
+mod simulation;
 mod store_errors;
 mod stream_laws;
 mod streams_truth;
