@@ -1,7 +1,8 @@
 //! A deterministic simulation of the real handler and the real ledger: only the store, the event source
 //! and time are the simulation's. One seed decides what is sent, how it is batched, redelivered, replayed
 //! and given up on; which request lands when, late, twice or never; which answers are lost; which
-//! invocations die, and which go on though the source has given up on them.
+//! invocations die, and which go on though the source has given up on them; and what DynamoDB deletes when
+//! days go by.
 //!
 //! After every run all views read the brute-force truth, and on the way I1 to I5 hold wherever they can
 //! be seen. `SIMULATION_SEED=n` replays one run and prints all that happened; `SIMULATION_SEEDS=n` is how
@@ -74,7 +75,18 @@ fn whatever_happens_every_view_reads_the_truth() {
     let tally = tally.into_inner().unwrap();
     println!("{} runs in {:.0} s: {tally:?}", seeds.end - seeds.start, started.elapsed().as_secs_f64());
     if seeds.end - seeds.start >= SEEDS {
-        let kinds = ["answer lost", "throttled", "timed out", "halved", "stale", "late", "death", "zombie", "discard"];
+        let kinds = [
+            "answer lost",
+            "throttled",
+            "timed out",
+            "halved",
+            "stale",
+            "late",
+            "death",
+            "zombie",
+            "discard",
+            "forgotten",
+        ];
         assert!(kinds.iter().all(|kind| tally.contains_key(kind)), "{tally:?}");
     }
 }

@@ -10,6 +10,7 @@ use fastrand::Rng;
 use tidemark_archive::Quarantine;
 use tidemark_ledger::{Call, Ledger, Options};
 use tidemark_model::Settings;
+use tidemark_model::time::DAY_MS;
 use tidemark_tests::arbitrary::Sent;
 use tidemark_tests::{NOW_MS, options};
 use tokio::task::JoinHandle;
@@ -60,7 +61,10 @@ pub(super) struct Run {
     partitions: Vec<Partition>,
     invocations: Vec<Invocation>,
     begun: usize,
+    /// Whether days go by between.
+    ages: bool,
     calm: bool,
+    delivers: bool,
 }
 
 impl Run {
@@ -89,6 +93,7 @@ impl Run {
         let sent = sent(&mut rng);
         let partitions = partitions(&sent, &mut rng);
         world.lock().unwrap().note(format!("{} values, {chances:?}, {options:?}, tag sets {max_tag_sets}", sent.len()));
+        let ages = rng.u8(..4) == 0;
         Self {
             rng,
             world,
@@ -99,14 +104,18 @@ impl Run {
             partitions,
             invocations: Vec::new(),
             begun: 0,
+            ages,
             calm: false,
+            delivers: true,
         }
     }
 
     /// Panics where something does not hold.
     pub(super) async fn go(mut self) {
-        for _ in 0..self.rng.usize(0..1_500) {
-            self.step().await;
+        self.mayhem().await;
+        while self.ages && self.rng.u8(..5) > 0 {
+            self.grow_older().await;
+            self.mayhem().await;
         }
         self.note("from here on in peace".to_owned());
         self.calm = true;
@@ -119,9 +128,30 @@ impl Run {
         everything_is_true(&self.world(), &self.partitions, &self.sent, &self.settings);
     }
 
+    async fn mayhem(&mut self) {
+        self.calm = false;
+        for _ in 0..self.rng.usize(0..1_500) {
+            self.step().await;
+        }
+    }
+
+    /// Days go by. Nothing is at work for so long, and no plan stays pending: the sweeper comes every hour.
+    async fn grow_older(&mut self) {
+        (self.calm, self.delivers) = (true, false);
+        self.rest().await;
+        self.begin_upkeep();
+        self.rest().await;
+        self.delivers = true;
+        self.settings.now_ms += self.rng.i64(1..20 * DAY_MS);
+        let now_ms = self.settings.now_ms;
+        self.note(format!("it is {} days later", (now_ms - NOW_MS) / DAY_MS));
+        let mut world = self.world.lock().unwrap_or_else(PoisonError::into_inner);
+        world.forget(now_ms, &mut self.rng);
+    }
+
     async fn rest(&mut self) {
         for _ in 0..MOST_STEPS {
-            let is_delivered = self.partitions.iter().all(|p| p.acknowledged == p.records.len());
+            let is_delivered = !self.delivers || self.partitions.iter().all(|p| p.acknowledged == p.records.len());
             if is_delivered && self.invocations.is_empty() && self.world().travelling.is_empty() {
                 return;
             }
@@ -170,7 +200,7 @@ impl Run {
         if has_room && self.happens(upkeep) {
             return self.begin_upkeep();
         }
-        if has_room && self.rng.u8(..6) == 0 {
+        if has_room && self.delivers && self.rng.u8(..6) == 0 {
             let slices = next(&self.partitions, &mut self.rng);
             if !slices.is_empty() {
                 return self.begin(slices, true);
@@ -189,7 +219,7 @@ impl Run {
             panic!("I2: {what}");
         }
         if std::mem::take(&mut world.finished) {
-            rows_are_the_sums(&world);
+            rows_are_the_sums(&world, self.settings.now_ms);
         }
     }
 
@@ -209,7 +239,8 @@ impl Run {
             .map(|(at, range)| format!(" {}-{} {range:?}", self.partitions[*at].topic, self.partitions[*at].number))
             .collect();
         self.note(format!("#{number} begins:{parts}, deadline in {deadline:?} ms"));
-        let call = Call { now_ms: NOW_MS, deadline: deadline.map(|ms| Instant::now() + Duration::from_millis(ms)) };
+        let now_ms = self.settings.now_ms;
+        let call = Call { now_ms, deadline: deadline.map(|ms| Instant::now() + Duration::from_millis(ms)) };
         let given = payload.clone();
         let task =
             tokio::spawn(async move { function.handle(given, call).await.1.map_err(|error| aggregate::chain(&error)) });
@@ -220,7 +251,7 @@ impl Run {
     fn begin_upkeep(&mut self) {
         let (number, function) = self.function();
         self.note(format!("#{number} begins: upkeep"));
-        let call = Call { now_ms: NOW_MS + LONGEST_INVOCATION_MS + 1, deadline: None };
+        let call = Call { now_ms: self.settings.now_ms + LONGEST_INVOCATION_MS + 1, deadline: None };
         let task =
             tokio::spawn(
                 async move { function.upkeep(call).await.map(drop).map_err(|error| aggregate::chain(&error)) },

@@ -9,8 +9,9 @@ use tidemark_ledger::{
     Answer, AppRetention, Cursor, Floor, LaneId, Metered, Page, Plan, PlanId, Row, RowPage, Store, StoreError, Units,
     Written,
 };
+use tidemark_model::fold::sum;
 use tidemark_model::views::Ranking;
-use tidemark_model::{Decimal, Key, Known, Measures, Rows, Transition};
+use tidemark_model::{Decimal, Key, Known, Measures, Rows, State, Transition};
 use tidemark_tests::memory::{MemoryObjects, MemoryStore};
 use tokio::sync::oneshot;
 
@@ -90,6 +91,8 @@ pub(super) struct World {
     /// Everything that each entity has been, in order.
     pub(super) history: BTreeMap<Key, Vec<Known>>,
     pub(super) committed: Vec<Committed>,
+    /// What DynamoDB has deleted, some time after its TTL.
+    pub(super) forgotten: BTreeMap<Key, State>,
     pub(super) trace: Vec<String>,
     /// Kinds of fates that were met.
     pub(super) met: BTreeSet<&'static str>,
@@ -116,6 +119,7 @@ impl World {
             travelling: Vec::new(),
             history: BTreeMap::new(),
             committed: Vec::new(),
+            forgotten: BTreeMap::new(),
             trace: Vec::new(),
             met: BTreeSet::new(),
             went_back: None,
@@ -212,8 +216,32 @@ impl World {
         }
     }
 
+    /// Deletes some of the items whose TTL has passed.
+    pub(super) fn forget(&mut self, now_ms: i64, rng: &mut fastrand::Rng) {
+        let mut items = self.store.items();
+        let expired = |known: &Known| known.state.expires().is_some_and(|expires| expires <= now_ms);
+        let keys: Vec<Key> =
+            items.entities.iter().filter(|(_, entity)| expired(&entity.known)).map(|(key, _)| key.clone()).collect();
+        for key in keys.into_iter().filter(|_| rng.bool()) {
+            let entity = items.entities.remove(&key).unwrap();
+            self.history.remove(&key);
+            self.trace.push(format!("{} {} is past its TTL and deleted", key.pk, key.sk));
+            self.forgotten.insert(key, entity.known.state);
+            self.met.insert("forgotten");
+        }
+        items.rows.retain(|_, row| row.measures.expires_ms().is_none_or(|expires| expires > now_ms) || rng.bool());
+    }
+
+    /// What the states that are there, and those that were, add up to, and the points of all committed plans.
+    pub(super) fn sums(&self) -> Rows {
+        let items = self.store.items();
+        let mut rows = sum(items.entities.values().map(|entity| &entity.known.state).chain(self.forgotten.values()));
+        rows.merge(self.points());
+        rows
+    }
+
     /// What the points of all committed plans add up to.
-    pub(super) fn points(&self) -> Rows {
+    fn points(&self) -> Rows {
         self.committed.iter().flat_map(|committed| committed.plan.points.iter().cloned()).collect()
     }
 }
