@@ -208,14 +208,14 @@ impl World {
         self.zombies.lock().unwrap().spawn(zombie);
     }
 
-    /// Kills the process before its first invocation or between two, now and then.
+    /// Kills a process in its first moments, or between two invocations, now and then.
     async fn survive(&self, mut process: Process) -> Option<Process> {
-        if self.is_calm() || self.random(..9) > 0 {
+        let is_new = !process.seat.is_ready();
+        if self.is_calm() || self.random(..if is_new { 4 } else { 9 }) > 0 {
             return Some(process);
         }
-        if !process.seat.is_ready() {
-            let init = Duration::from_micros(self.random(..20_000));
-            sleep(init).await;
+        if is_new {
+            sleep(Duration::from_micros(self.random(..15_000))).await;
         }
         self.count(if process.seat.is_ready() { "processes killed when idle" } else { "processes killed in init" });
         process.child.kill().await.unwrap();

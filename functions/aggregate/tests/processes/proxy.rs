@@ -31,7 +31,7 @@ use tokio::time::sleep;
 /// Of so many requests, one meets a fault.
 const FAULT_IN: u32 = 9;
 /// Of so many requests, one begins an outage, in which none is answered as it should be.
-const OUTAGE_IN: u32 = 2_500;
+const OUTAGE_IN: u32 = 1_500;
 
 /// What happens to a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
