@@ -71,7 +71,8 @@ impl Streams {
         let tables = store.read_tables(now_ms()).await.unwrap();
         let found = without_quantiles(documents(&tables));
         for (view, expected) in self.views.as_object().unwrap() {
-            assert_eq!(oracle::sorted(&found[view]), oracle::sorted(expected), "{what}: {view}");
+            let (found, expected) = (oracle::sorted(&found[view]), oracle::sorted(expected));
+            assert!(found == expected, "{what}: {view} differs:\n{}", difference(&found, &expected));
         }
         let seen: BTreeSet<&String> = self.views.as_object().unwrap().keys().collect();
         assert_eq!(found.as_object().unwrap().keys().collect::<BTreeSet<_>>(), seen, "a view that nobody looks at");
@@ -102,6 +103,17 @@ fn without_quantiles(mut views: Value) -> Value {
         }
     }
     views
+}
+
+/// What only one of two values has.
+fn difference(found: &Value, expected: &Value) -> String {
+    let (Value::Array(found), Value::Array(expected)) = (found, expected) else {
+        return format!("found    {found}\nexpected {expected}");
+    };
+    let only = |of: &[Value], not_of: &[Value], what: &str| -> String {
+        of.iter().filter(|value| !not_of.contains(value)).map(|value| format!("{what} {value}\n")).collect()
+    };
+    only(found, expected, "found   ") + &only(expected, found, "expected")
 }
 
 /// I1, of the states as they are stored.
