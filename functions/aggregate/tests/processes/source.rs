@@ -10,6 +10,8 @@ use tidemark_local::feed::{Log, Record, payload};
 
 /// The most records of one partition in an invocation.
 const MOST: usize = 120;
+/// The same, in the calm.
+const MOST_IN_CALM: usize = 1_000;
 /// How many acknowledged records may come again with new ones.
 const AGAIN: usize = 60;
 
@@ -137,7 +139,7 @@ impl Source {
         let goes_back = !self.calm && self.rng.u32(..5) == 0;
         let back = if goes_back { self.rng.usize(..AGAIN) } else { 0 };
         let Range { start, end } = self.left(log);
-        let size = if self.calm { MOST } else { self.rng.usize(1..=MOST) };
+        let size = if self.calm { MOST_IN_CALM } else { self.rng.usize(1..=MOST) };
         let records = start.saturating_sub(back)..end.min(start + size);
         let lane = &mut self.lanes[log];
         lane.taken = true;
