@@ -174,8 +174,10 @@ impl Run {
 
     /// Lets everybody go on as far as they can, then does one thing.
     async fn step(&mut self) {
-        // The clock stands still until every task waits for a request or for the clock.
+        // The clock stands still until every task waits for a request or for the clock; and whom the clock woke,
+        // too, goes on before anything else happens.
         tokio::time::sleep(Duration::from_millis(1)).await;
+        tokio::task::yield_now().await;
         self.look();
         self.collect_given_up();
         self.collect_finished().await;
