@@ -2,7 +2,7 @@
 //! it is known which of them holds which invocation.
 //!
 //! `cargo lambda watch --only-lambda-apis` serves this API too, but its deadline is a constant in 1970, which
-//! the function takes as none, and it tells nobody when a process dies over its invocation.
+//! the function takes as none; and who redelivers must know which invocation died with which process.
 //! Source: AWS Lambda developer guide, "Using the Lambda runtime API".
 
 use std::collections::BTreeMap;
