@@ -16,6 +16,7 @@ mod regressions;
 mod retention;
 mod row_model;
 mod store_errors;
+mod stores;
 mod stream_laws;
 mod streams_truth;
 mod tag_sets;
