@@ -22,8 +22,9 @@ pub(super) fn checks() -> Vec<Check<Place>> {
         a_listed_entity_stands_on_its_board_and_leaves_it,
         the_top_of_a_ranking_is_read_from_its_index,
         writes_are_metered_by_the_kilobyte,
-        reads_are_metered_by_four_kilobytes,
-        listing_lanes_is_metered,
+        a_read_is_metered_by_four_kilobytes,
+        a_batch_of_reads_is_metered_item_by_item,
+        a_query_is_metered_as_a_whole,
     ]
 }
 
@@ -195,22 +196,24 @@ async fn writes_are_metered_by_the_kilobyte(place: Place) {
     }
 }
 
-async fn reads_are_metered_by_four_kilobytes(place: Place) {
-    let (lane, key) = (lane("read units"), Key::of("READUNITS", "1", "STATE"));
+async fn a_read_is_metered_by_four_kilobytes(place: Place) {
+    let lane = lane("read units");
+    assert_eq!(place.store.read_cursor(&lane).await.unwrap().units.read, 1.0, "what is not there costs, too");
     write_units(&place, &lane, 10_000).await;
     assert_eq!(place.store.read_plan(&lane, &PlanId::of_bits(9)).await.unwrap().units.read, 3.0);
-    assert_eq!(place.store.read_cursor(&lane).await.unwrap().units.read, 1.0, "what is not there costs, too");
-    place.store.write_entities(&lane, 1, &[&transition(&key, 0, None, product(1, 50))]).await.unwrap();
-    let keys = [key];
-    assert_eq!(place.store.read_entities(&keys, true).await.unwrap().units.read, 1.0);
-    assert_eq!(place.store.read_entities(&keys, false).await.unwrap().units.read, 0.5);
 }
 
-/// All that is looked at counts together, not item by item.
-async fn listing_lanes_is_metered(place: Place) {
-    let names = || (0..20).map(|n| lane(&format!("metered {n}")));
-    for lane in names() {
-        place.store.register_lane(&lane, "x").await.unwrap();
+/// All that is looked at counts together, not item by item: here 18 KB.
+async fn a_query_is_metered_as_a_whole(place: Place) {
+    for lane in (0..18).map(|n| lane(&format!("metered {n}"))) {
+        place.store.register_lane(&lane, &"x".repeat(1_000)).await.unwrap();
     }
-    assert_eq!(place.store.lanes(None).await.unwrap().units.read, 0.5);
+    assert_eq!(place.store.lanes(None).await.unwrap().units.read, 2.5);
+}
+
+/// Of keys that are not there, too: half a unit each, eventually consistent.
+async fn a_batch_of_reads_is_metered_item_by_item(place: Place) {
+    let keys: Vec<Key> = (0..20).map(|n| Key::of("METERED", &n.to_string(), "STATE")).collect();
+    assert_eq!(place.store.read_entities(&keys, true).await.unwrap().units.read, 20.0);
+    assert_eq!(place.store.read_entities(&keys, false).await.unwrap().units.read, 10.0);
 }

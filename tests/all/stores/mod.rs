@@ -34,7 +34,24 @@ struct Known {
     reason: &'static str,
 }
 
-const KNOWN: &[Known] = &[];
+const KNOWN: &[Known] = &[
+    Known { store: "ministack", check: "sums_are_exact_to_38_digits", reason: "ADD rounds to 28 digits" },
+    Known {
+        store: "ministack",
+        check: "a_read_is_metered_by_four_kilobytes",
+        reason: "GetItem costs one unit, whatever the item's size",
+    },
+    Known {
+        store: "ministack",
+        check: "a_batch_of_reads_is_metered_item_by_item",
+        reason: "BatchGetItem costs nothing for keys that are not there",
+    },
+    Known {
+        store: "ministack",
+        check: "a_query_is_metered_as_a_whole",
+        reason: "a page of Query costs half a unit, whatever its size",
+    },
+];
 
 /// One condition of the contract; it panics where the condition does not hold.
 struct Check<S> {
@@ -116,7 +133,7 @@ async fn every_store_keeps_the_contract() {
 async fn every_store_answers_random_requests_as_the_store_in_memory_does() {
     for endpoint in Endpoint::all() {
         let started = Instant::now();
-        on_fresh_tables(&endpoint, |place| requests::compare(place, rounds(8))).await;
+        on_fresh_tables(&endpoint, |place| requests::compare(place, rounds(12))).await;
         say(&format!("{} answers random requests as memory does, in {:.1?}", endpoint.name(), started.elapsed()));
     }
 }
@@ -125,7 +142,7 @@ async fn every_store_answers_random_requests_as_the_store_in_memory_does() {
 async fn every_store_reads_the_truth_after_chaos_and_faults() {
     for endpoint in Endpoint::all() {
         let started = Instant::now();
-        for seed in rounds(4) {
+        for seed in rounds(6) {
             on_fresh_tables(&endpoint, move |place: Place| whole::run(place, seed)).await;
         }
         say(&format!("{} reads the truth after chaos and faults, in {:.1?}", endpoint.name(), started.elapsed()));

@@ -137,8 +137,8 @@ async fn sums_are_exact_to_28_digits<S: Store>(store: S) {
 }
 
 async fn sums_are_exact_to_38_digits<S: Store>(store: S) {
-    let parts = ["99999999999999999999999998.999999999998", "1.000000000001"];
-    exact(store, "38", parts, "99999999999999999999999999.999999999999").await;
+    let parts = ["98765432109876543210987653.123456789012", "1.000000000001"];
+    exact(store, "38", parts, "98765432109876543210987654.123456789013").await;
 }
 
 async fn an_addition_of_150_numbers_is_one_request<S: Store>(store: S) {
