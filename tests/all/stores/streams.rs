@@ -24,12 +24,15 @@ pub(super) struct Streams {
     pub(super) identified: bool,
 }
 
+/// Makes a stream's value of a number.
+type Make<'a> = &'a dyn Fn(&mut Rng, i64) -> String;
+
 impl Streams {
     /// About so many of each, in which some come twice.
     pub(super) fn random(rng: &mut Rng, number: usize) -> Self {
         let (broken, identified) = (rng.i64(1..4), rng.bool());
         let midnight = now_ms().div_euclid(DAY_MS) * DAY_MS;
-        let makers: [(&'static str, &dyn Fn(&mut Rng, i64) -> String); 5] = [
+        let makers: [(&'static str, Make<'_>); 5] = [
             ("products", &|rng, at| catalogue(rng, midnight + at)),
             ("orders", &|rng, at| change(rng, midnight, at)),
             ("activity", &|rng, _| tracked(rng, midnight)),
