@@ -17,6 +17,7 @@ mod retention;
 mod row_model;
 mod simulation;
 mod store_errors;
+mod stores;
 mod stream_laws;
 mod streams_truth;
 mod tag_sets;
