@@ -128,7 +128,7 @@ fn table_names() -> Tables {
     Tables { state: STATE_TABLE.to_owned(), views: VIEWS_TABLE.to_owned() }
 }
 
-async fn sdk_config(url: &str, embedded: bool) -> SdkConfig {
+pub(crate) async fn sdk_config(url: &str, embedded: bool) -> SdkConfig {
     let defaults = aws_config::defaults(BehaviorVersion::latest()).endpoint_url(url);
     let takes_any_credentials = embedded || (is_loopback(url) && lacks_credentials());
     if !takes_any_credentials {

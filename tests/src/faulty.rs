@@ -1,11 +1,13 @@
 //! Faults at every request: a store that fails at the k-th.
 
 use std::future::Future;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tidemark_ledger::{
-    Answer, AppRetention, Cursor, Floor, LaneId, Page, PlanId, Row, RowPage, Store, StoreError, Written,
+    Answer, AppRetention, Cursor, Floor, LaneId, Page, PlanId, PlanPage, Row, RowPage, Segment, StatePage, Store,
+    StoreError, Written,
 };
 use tidemark_model::views::Ranking;
 use tidemark_model::{Decimal, Key, Known, Measures, Transition};
@@ -152,8 +154,20 @@ impl<S: Store> Store for Faulty<S> {
         self.send(self.inner.set_rank(key, ranking, seen, rank)).await
     }
 
-    async fn rows(&self, after: Option<&Key>) -> Answer<RowPage> {
-        self.send(self.inner.rows(after)).await
+    async fn rows(&self, segment: Segment, after: Option<&Key>) -> Answer<RowPage> {
+        self.send(self.inner.rows(segment, after)).await
+    }
+
+    async fn states(&self, segment: Segment, after: Option<&Key>) -> Answer<StatePage> {
+        self.send(self.inner.states(segment, after)).await
+    }
+
+    async fn plans(&self, lane: &LaneId, seqs: &RangeInclusive<u64>, after: Option<&PlanId>) -> Answer<PlanPage> {
+        self.send(self.inner.plans(lane, seqs, after)).await
+    }
+
+    async fn create_row(&self, key: &Key, row: &Measures, marks: &[(LaneId, u64)]) -> Answer<bool> {
+        self.send(self.inner.create_row(key, row, marks)).await
     }
 
     async fn read_retention(&self) -> Answer<AppRetention> {
