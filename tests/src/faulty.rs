@@ -11,6 +11,7 @@ use tidemark_ledger::{
 };
 use tidemark_model::views::Ranking;
 use tidemark_model::{Decimal, Key, Known, Measures, Transition};
+use tokio::sync::Semaphore;
 
 /// What happens at the chosen request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +28,8 @@ pub enum Fault {
     Halved,
     /// An eventually consistent read sees nothing yet, once.
     Stale,
+    /// The request waits until it is let go.
+    Held,
 }
 
 impl Fault {
@@ -40,15 +43,21 @@ pub struct Faulty<S> {
     fault: Fault,
     at: usize,
     sent: Arc<AtomicUsize>,
+    held: Arc<Semaphore>,
 }
 
 impl<S> Faulty<S> {
     pub fn new(inner: S, fault: Fault, at: usize) -> Self {
-        Self { inner, fault, at, sent: Arc::default() }
+        Self { inner, fault, at, sent: Arc::default(), held: Arc::new(Semaphore::new(0)) }
     }
 
     pub fn sent(&self) -> usize {
         self.sent.load(Ordering::SeqCst)
+    }
+
+    /// Lets the held request go.
+    pub fn let_go(&self) {
+        self.held.add_permits(1);
     }
 
     /// Whether the next request is the one that this fault is for.
@@ -76,6 +85,10 @@ impl<S> Faulty<S> {
             }
             Fault::Throttled if number == self.at => {
                 Err(StoreError::Throttled { operation, table, source: error("throttled") })
+            }
+            Fault::Held if number == self.at => {
+                self.held.acquire().await.unwrap().forget();
+                request.await
             }
             _ => request.await,
         }
