@@ -373,6 +373,13 @@ async fn audits_beside_commits_conflicts_and_crashes_find_no_drift() {
         // Two lanes with the same orders: they conflict, and what one has done is old to the other.
         let batches: Vec<Value> = (0..12).map(|_| shop.batch()).collect();
         let other = batches.iter().map(|batch| json!({"db.public.orders-1": batch["db.public.orders-0"]})).collect();
+        let refreshing = Ledger::new(store.clone(), Options { top: 1, ..options(seed) });
+        let refreshes = tokio::spawn(async move {
+            loop {
+                refreshing.refresh_rankings(call()).await.unwrap();
+                tokio::task::yield_now().await;
+            }
+        });
         let lanes =
             [tokio::spawn(deliver(store.clone(), batches, seed)), tokio::spawn(deliver(store.clone(), other, !seed))];
         let ledger = Ledger::new(store.clone(), options(seed));
@@ -385,6 +392,7 @@ async fn audits_beside_commits_conflicts_and_crashes_find_no_drift() {
         for lane in lanes {
             lane.await.unwrap();
         }
+        refreshes.abort();
         let last = ledger.audit(&looking(), call()).await.unwrap();
         assert_eq!((last.total().drifted, last.total().undecided), (0, 0), "seed {seed}: {last:?}");
         check_exact(&store, &format!("seed {seed}"));
