@@ -1,14 +1,17 @@
 //! Faults at every request: a store that fails at the k-th. It counts them, too.
 
 use std::future::Future;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tidemark_ledger::{
-    Answer, AppRetention, Cursor, Floor, LaneId, Metered, Page, PlanId, Row, RowPage, Store, StoreError, Units, Written,
+    Answer, AppRetention, Cursor, Floor, LaneId, Metered, Page, PlanId, PlanPage, Row, RowPage, Segment, StatePage,
+    Store, StoreError, Units, Written,
 };
 use tidemark_model::views::Ranking;
 use tidemark_model::{Decimal, Key, Known, Measures, Transition};
+use tokio::sync::Semaphore;
 
 /// What happens at the chosen request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +28,8 @@ pub enum Fault {
     Halved,
     /// An eventually consistent read sees nothing yet, once.
     Stale,
+    /// The request waits until it is let go.
+    Held,
 }
 
 impl Fault {
@@ -39,6 +44,7 @@ pub struct Faulty<S> {
     at: usize,
     sent: Arc<AtomicUsize>,
     in_flight: Arc<InFlight>,
+    held: Arc<Semaphore>,
 }
 
 /// How many requests are in flight, and were at most.
@@ -67,7 +73,7 @@ impl Drop for Flying<'_> {
 
 impl<S> Faulty<S> {
     pub fn new(inner: S, fault: Fault, at: usize) -> Self {
-        Self { inner, fault, at, sent: Arc::default(), in_flight: Arc::default() }
+        Self { inner, fault, at, sent: Arc::default(), in_flight: Arc::default(), held: Arc::new(Semaphore::new(0)) }
     }
 
     pub fn sent(&self) -> usize {
@@ -77,6 +83,11 @@ impl<S> Faulty<S> {
     /// How many requests were in flight at once, at most.
     pub fn most_in_flight(&self) -> usize {
         self.in_flight.most.load(Ordering::SeqCst)
+    }
+
+    /// Lets the held request go.
+    pub fn let_go(&self) {
+        self.held.add_permits(1);
     }
 
     /// Whether the next request is the one that this fault is for.
@@ -107,6 +118,10 @@ impl<S> Faulty<S> {
             }
             Fault::Throttled if number == self.at => {
                 Err(StoreError::Throttled { operation, table, source: error("throttled") })
+            }
+            Fault::Held if number == self.at => {
+                self.held.acquire().await.unwrap().forget();
+                request.await
             }
             _ => request.await,
         }
@@ -194,8 +209,20 @@ impl<S: Store> Store for Faulty<S> {
         self.send(self.inner.set_rank(key, ranking, seen, rank)).await
     }
 
-    async fn rows(&self, after: Option<&Key>) -> Answer<RowPage> {
-        self.send(self.inner.rows(after)).await
+    async fn rows(&self, segment: Segment, after: Option<&Key>) -> Answer<RowPage> {
+        self.send(self.inner.rows(segment, after)).await
+    }
+
+    async fn states(&self, segment: Segment, after: Option<&Key>) -> Answer<StatePage> {
+        self.send(self.inner.states(segment, after)).await
+    }
+
+    async fn plans(&self, lane: &LaneId, seqs: &RangeInclusive<u64>, after: Option<&PlanId>) -> Answer<PlanPage> {
+        self.send(self.inner.plans(lane, seqs, after)).await
+    }
+
+    async fn create_row(&self, key: &Key, row: &Measures, marks: &[(LaneId, u64)]) -> Answer<bool> {
+        self.send(self.inner.create_row(key, row, marks)).await
     }
 
     async fn read_retention(&self) -> Answer<AppRetention> {

@@ -2,16 +2,19 @@
 //! answers as DynamoDB does.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use tidemark_archive::{ArchiveError, ObjectStore};
 use tidemark_ledger::{
-    Answer, AppRetention, Cursor, Floor, LaneId, Metered, Page, PlanId, Row, RowPage, Store, Units, Written,
+    Answer, AppRetention, Cursor, Floor, LaneId, Metered, Page, PlanId, PlanPage, Row, RowPage, Segment, StatePage,
+    Store, Units, Written,
 };
 use tidemark_model::fold::sum;
 use tidemark_model::rows::{Combine, TTL};
 use tidemark_model::views::{self, Ranking, Tables};
 use tidemark_model::{Decimal, Key, Known, Measures, Rows, State, Transition};
+use xxhash_rust::xxh3::xxh3_64;
 
 #[derive(Clone, Default)]
 pub struct MemoryStore(Arc<Mutex<Items>>);
@@ -77,6 +80,15 @@ fn written<T>(value: T) -> Answer<T> {
 
 fn read<T>(value: T) -> Answer<T> {
     Ok(Metered { value, units: Units { read: 1.0, write: 0.0 } })
+}
+
+/// A few of a segment's items, so that paging is used.
+fn page<T: Clone>(items: &BTreeMap<Key, T>, segment: Segment, after: Option<&Key>) -> (Vec<(Key, T)>, Option<Key>) {
+    let is_of = |key: &Key| xxh3_64(key.pk.as_bytes()) % u64::from(segment.of) == u64::from(segment.number);
+    let mut found = items.iter().filter(|(key, _)| is_of(key) && after.is_none_or(|after| *key > after));
+    let page: Vec<(Key, T)> = found.by_ref().take(7).map(|(key, item)| (key.clone(), item.clone())).collect();
+    let next = found.next().and(page.last()).map(|(key, _)| key.clone());
+    (page, next)
 }
 
 impl Store for MemoryStore {
@@ -227,14 +239,37 @@ impl Store for MemoryStore {
         written(found)
     }
 
-    async fn rows(&self, after: Option<&Key>) -> Answer<RowPage> {
+    async fn rows(&self, segment: Segment, after: Option<&Key>) -> Answer<RowPage> {
         let items = self.items();
-        let mut rows = items.rows.iter().filter(|(key, _)| after.is_none_or(|after| *key > after));
-        // A few a page, so that paging is used.
-        let page: Vec<(Key, Row)> =
-            rows.by_ref().take(7).map(|(key, row)| (key.clone(), row.seen_by(&LaneId::stored("none")))).collect();
-        let next = rows.next().and(page.last()).map(|(key, _)| key.clone());
+        let (page, next) = page(&items.rows, segment, after);
+        read((page.into_iter().map(|(key, row)| (key, row.seen_by(&LaneId::AUDIT))).collect(), next))
+    }
+
+    async fn states(&self, segment: Segment, after: Option<&Key>) -> Answer<StatePage> {
+        let items = self.items();
+        let (page, next) = page(&items.entities, segment, after);
+        read((page.into_iter().map(|(_, entity)| entity.known.state).collect(), next))
+    }
+
+    async fn plans(&self, lane: &LaneId, seqs: &RangeInclusive<u64>, after: Option<&PlanId>) -> Answer<PlanPage> {
+        let items = self.items();
+        let of_seqs = |of: &LaneId, plan: &PlanId| of == lane && plan.seq().is_some_and(|seq| seqs.contains(&seq));
+        let plans = items.plans.iter().filter(|((lane, plan), _)| of_seqs(lane, plan));
+        let mut plans = plans.filter(|((_, plan), _)| after.is_none_or(|after| plan > after));
+        // Two a page, so that paging is used.
+        let page: Vec<_> = plans.by_ref().take(2).map(|((_, plan), body)| (plan.clone(), body.clone())).collect();
+        let next = plans.next().and(page.last()).map(|(plan, _)| plan.clone());
         read((page, next))
+    }
+
+    async fn create_row(&self, key: &Key, row: &Measures, marks: &[(LaneId, u64)]) -> Answer<bool> {
+        let mut items = self.items();
+        let missing = !items.rows.contains_key(key);
+        if missing {
+            let marks = marks.iter().cloned().collect();
+            items.rows.insert(key.clone(), StoredRow { measures: row.clone(), marks, ..StoredRow::default() });
+        }
+        written(missing)
     }
 
     async fn read_retention(&self) -> Answer<AppRetention> {

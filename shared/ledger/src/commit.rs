@@ -218,9 +218,10 @@ impl<S: Store> Ledger<S> {
 
     /// The cursor of the lane's next plan. `through` moves as far as the plan's points go.
     fn next_cursor(&self, old: &Cursor, batch: &Batch, call: Call, through: Option<i64>) -> Cursor {
+        let seq = old.seq + 1;
         Cursor {
-            seq: old.seq + 1,
-            plan: PlanId::of_bits(self.random().u128(..)),
+            seq,
+            plan: PlanId::new(seq, self.random().u64(..)),
             pending: true,
             through: old.through.max(through),
             through_ts: old.through_ts.max(through.and_then(|through| batch.newest_ms_through(through))),
@@ -398,7 +399,7 @@ fn pointed<'a>(weightless: &'a [Weightless<'a>]) -> impl Iterator<Item = &'a Poi
 fn unwritten(lane: &Lane) -> Cursor {
     Cursor {
         seq: 0,
-        plan: PlanId::of_bits(0),
+        plan: PlanId::new(0, 0),
         pending: false,
         through: None,
         through_ts: None,

@@ -141,19 +141,30 @@ pub fn effects<'a>(transitions: impl IntoIterator<Item = &'a Transition>) -> Row
 /// What states add up to: every row of entities is this sum over all of them, and every tally
 /// counts the rows of its ranking that are there.
 pub fn sum<'a>(states: impl IntoIterator<Item = &'a State>) -> Rows {
+    let mut rows = shares(states);
+    tally(&mut rows);
+    rows
+}
+
+/// What some of the states add, without the tallies: these are counted when all are summed.
+pub fn shares<'a>(states: impl IntoIterator<Item = &'a State>) -> Rows {
     let mut rows = Rows::default();
     let mut contribution = Contribution::default();
     for state in states {
         contribute(state, contribution.coming());
         contribution.settle(&mut rows);
     }
+    rows
+}
+
+/// Counts every ranking's rows that are there.
+pub fn tally(rows: &mut Rows) {
     for ranking in rankings() {
         let competing = rows.iter().filter(|(key, _)| ranking_of(key) == Some(ranking));
         let present = competing.filter(|(_, row)| ranking.is_present(row)).count();
         let present = Decimal::whole(i64::try_from(present).unwrap_or(i64::MAX));
         rows.add(ranking.tally_row(), &[(ranking.tally.1, present)]);
     }
-    rows
 }
 
 fn contribute(state: &State, contribution: &mut Contribution) {

@@ -20,6 +20,7 @@ pub(super) enum Request {
     SetFloor(&'static Ranking, Floor, Floor),
     SetRank(Key, &'static Ranking, Row, Option<Decimal>),
     Finish(LaneId, u64),
+    CreateRow(Key, Measures, Vec<(LaneId, u64)>),
 }
 
 /// What the store says to it.
@@ -55,6 +56,7 @@ impl Request {
             Self::SetFloor(ranking, read, floor) => Reply::Held(now(store.set_floor(ranking, read, floor))),
             Self::SetRank(key, ranking, seen, rank) => Reply::Held(now(store.set_rank(&key, ranking, &seen, rank))),
             Self::Finish(lane, seq) => Reply::Held(now(store.finish(&lane, seq))),
+            Self::CreateRow(key, row, marks) => Reply::Held(now(store.create_row(&key, &row, &marks))),
         }
     }
 }
@@ -86,6 +88,7 @@ impl fmt::Display for Request {
             }
             Self::SetRank(key, _, _, rank) => write!(f, "places {} {} at {rank:?}", key.pk, key.sk),
             Self::Finish(lane, seq) => write!(f, "finishes seq {seq} of lane {lane}"),
+            Self::CreateRow(key, ..) => write!(f, "creates {} {}", key.pk, key.sk),
         }
     }
 }

@@ -8,7 +8,7 @@ use aggregate::Aggregate;
 use bytes::Bytes;
 use fastrand::Rng;
 use tidemark_archive::Quarantine;
-use tidemark_ledger::{Call, Ledger, Options};
+use tidemark_ledger::{AuditOptions, Call, Ledger, Options};
 use tidemark_model::Settings;
 use tidemark_model::time::DAY_MS;
 use tidemark_tests::arbitrary::Sent;
@@ -38,6 +38,7 @@ struct Chances {
     replay: u32,
     discard: u32,
     upkeep: u32,
+    audit: u32,
     deadline: u32,
 }
 
@@ -80,6 +81,7 @@ impl Run {
             replay: often(10),
             discard: often(10),
             upkeep: often(10),
+            audit: often(20),
             deadline: often(500),
         };
         let options = Options {
@@ -181,7 +183,7 @@ impl Run {
         self.look();
         self.collect_given_up();
         self.collect_finished().await;
-        let Chances { kill, give_up, again: twice, replay, discard, upkeep, .. } = self.chances;
+        let Chances { kill, give_up, again: twice, replay, discard, upkeep, audit, .. } = self.chances;
         let has_room = self.invocations.len() < MOST_AT_ONCE;
         if self.happens(kill) {
             return self.kill();
@@ -201,6 +203,9 @@ impl Run {
         }
         if has_room && self.happens(upkeep) {
             return self.begin_upkeep();
+        }
+        if has_room && self.happens(audit) {
+            return self.begin_audit();
         }
         if has_room && self.delivers && self.rng.u8(..6) == 0 {
             let slices = next(&self.partitions, &mut self.rng);
@@ -258,6 +263,23 @@ impl Run {
             tokio::spawn(
                 async move { function.upkeep(call).await.map(drop).map_err(|error| aggregate::chain(&error)) },
             );
+        self.invocations.push(Invocation { number, task, slices: Vec::new(), payload: Bytes::new(), slow: false });
+    }
+
+    /// Beside whatever else is going on, an audit finds no drift where there is none.
+    fn begin_audit(&mut self) {
+        let (number, function) = self.function();
+        let options = AuditOptions { segments: self.rng.u32(1..4), repair: self.rng.bool(), ..AuditOptions::default() };
+        self.note(format!("#{number} begins: audit, repair {}", options.repair));
+        let call = Call { now_ms: self.settings.now_ms, deadline: None };
+        let world = Arc::clone(&self.world);
+        let task = tokio::spawn(async move {
+            let audit = function.ledger.audit(&options, call).await.map_err(|error| aggregate::chain(&error))?;
+            assert!(audit.drift.is_empty(), "a false alarm: {audit:?}");
+            let met = if audit.total().undecided > 0 { "an audit that decides in part" } else { "an audit" };
+            world.lock().unwrap_or_else(PoisonError::into_inner).met.insert(met);
+            Ok(())
+        });
         self.invocations.push(Invocation { number, task, slices: Vec::new(), payload: Bytes::new(), slow: false });
     }
 

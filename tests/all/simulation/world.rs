@@ -2,12 +2,13 @@
 //! waits until the run lets it land, or not, and answers it, or not.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tidemark_archive::{ArchiveError, ObjectStore};
 use tidemark_ledger::{
-    Answer, AppRetention, Cursor, Floor, LaneId, Metered, Page, Plan, PlanId, Row, RowPage, Store, StoreError, Units,
-    Written,
+    Answer, AppRetention, Cursor, Floor, LaneId, Metered, Page, Plan, PlanId, PlanPage, Row, RowPage, Segment,
+    StatePage, Store, StoreError, Units, Written,
 };
 use tidemark_model::fold::sum;
 use tidemark_model::views::Ranking;
@@ -156,10 +157,10 @@ impl World {
                     if *written == Written::Applied {
                         let known = self.store.items().entities[&transition.key].known.clone();
                         let history = self.history.entry(transition.key.clone()).or_default();
-                        if let Some(last) = history.last() {
-                            if known.counter <= last.counter || known.version < last.version {
-                                self.went_back = Some(format!("{last:?} to {known:?}"));
-                            }
+                        if let Some(last) = history.last()
+                            && (known.counter <= last.counter || known.version < last.version)
+                        {
+                            self.went_back = Some(format!("{last:?} to {known:?}"));
                         }
                         history.push(known);
                     }
@@ -431,8 +432,23 @@ impl Store for Reach {
         self.read("lists lanes", |store| now(store.lanes(after))).await
     }
 
-    async fn rows(&self, after: Option<&Key>) -> Answer<RowPage> {
-        self.read("reads rows", |store| now(store.rows(after))).await
+    async fn rows(&self, segment: Segment, after: Option<&Key>) -> Answer<RowPage> {
+        self.read(&format!("reads rows {}/{}", segment.number, segment.of), |store| now(store.rows(segment, after)))
+            .await
+    }
+
+    async fn states(&self, segment: Segment, after: Option<&Key>) -> Answer<StatePage> {
+        let label = format!("reads states {}/{}", segment.number, segment.of);
+        self.read(&label, |store| now(store.states(segment, after))).await
+    }
+
+    async fn plans(&self, lane: &LaneId, seqs: &RangeInclusive<u64>, after: Option<&PlanId>) -> Answer<PlanPage> {
+        let label = format!("reads the plans {seqs:?} of lane {lane}");
+        self.read(&label, |store| now(store.plans(lane, seqs, after))).await
+    }
+
+    async fn create_row(&self, key: &Key, row: &Measures, marks: &[(LaneId, u64)]) -> Answer<bool> {
+        held(self.write(Request::CreateRow(key.clone(), row.clone(), marks.to_vec())).await?)
     }
 
     async fn read_retention(&self) -> Answer<AppRetention> {

@@ -15,10 +15,10 @@ pub(super) fn checks<S: Store + Clone + 'static>() -> Vec<Check<S>> {
     ]
 }
 
-fn cursor(seq: u64, plan: u128, through: Option<i64>) -> Cursor {
+fn cursor(seq: u64, plan: u64, through: Option<i64>) -> Cursor {
     Cursor {
         seq,
-        plan: PlanId::of_bits(plan),
+        plan: PlanId::new(1, plan),
         pending: true,
         through,
         through_ts: through.map(|through| through + 1_000),
@@ -28,7 +28,7 @@ fn cursor(seq: u64, plan: u128, through: Option<i64>) -> Cursor {
 }
 
 async fn advance<S: Store>(store: &S, lane: &LaneId, seq: u64) -> bool {
-    store.advance(lane, &cursor(seq, seq.into(), Some(0))).await.unwrap().value
+    store.advance(lane, &cursor(seq, seq, Some(0))).await.unwrap().value
 }
 
 async fn a_cursor_advances_by_one_and_only_when_nothing_is_pending<S: Store>(store: S) {
@@ -44,13 +44,13 @@ async fn a_cursor_advances_by_one_and_only_when_nothing_is_pending<S: Store>(sto
         assert!(!advance(&store, &lane, seq).await, "{seq} after 1");
     }
     assert!(advance(&store, &lane, 2).await);
-    assert_eq!(store.read_cursor(&lane).await.unwrap().value.unwrap().plan, PlanId::of_bits(2));
+    assert_eq!(store.read_cursor(&lane).await.unwrap().value.unwrap().plan, PlanId::new(1, 2));
 }
 
 async fn a_cursor_reads_back_as_it_was_set<S: Store>(store: S) {
     let lane = lane("cursor");
     for (seq, through) in [(1, None), (2, Some(i64::MAX - 1_000)), (3, Some(0))] {
-        let cursor = cursor(seq, u128::MAX, through);
+        let cursor = cursor(seq, u64::MAX, through);
         assert!(store.advance(&lane, &cursor).await.unwrap().value);
         assert_eq!(store.read_cursor(&lane).await.unwrap().value, Some(cursor.clone()));
         assert!(store.finish(&lane, seq).await.unwrap().value);
@@ -85,11 +85,11 @@ async fn one_of_many_advances_at_once_wins<S: Store + Clone + 'static>(store: S)
     });
     let mut winners = Vec::new();
     for (rival, won) in rivals.collect::<Vec<_>>().into_iter().enumerate() {
-        winners.extend(won.await.unwrap().then_some(rival as u128));
+        winners.extend(won.await.unwrap().then_some(rival as u64));
     }
     assert_eq!(winners.len(), 1, "{winners:?}");
     let plan = store.read_cursor(&lane).await.unwrap().value.unwrap().plan;
-    assert_eq!(plan, PlanId::of_bits(winners[0]), "and it is the one that stands there");
+    assert_eq!(plan, PlanId::new(1, winners[0]), "and it is the one that stands there");
 }
 
 async fn a_plan_reads_back_byte_for_byte<S: Store>(store: S) {
@@ -98,7 +98,7 @@ async fn a_plan_reads_back_byte_for_byte<S: Store>(store: S) {
     let largest = tidemark_ledger::MAX_PLAN_BYTES;
     for (id, length) in [(1, 1), (2, 256), (3, largest)] {
         let body: Vec<u8> = (0..length).map(|n| (n % 256) as u8).collect();
-        let plan = PlanId::of_bits(id);
+        let plan = PlanId::new(1, id);
         assert_eq!(store.read_plan(&lane, &plan).await.unwrap().value, None);
         for _ in 0..2 {
             store.write_plan(&lane, &plan, &body, expires_s).await.unwrap();

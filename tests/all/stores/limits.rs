@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use tidemark_ledger::dynamo::{DynamoStore, Tables};
-use tidemark_ledger::{LaneId, PlanId, Store, StoreError, Written};
+use tidemark_ledger::{LaneId, PlanId, Segment, Store, StoreError, Written};
 use tidemark_model::views::{CURRENT, Ranking, ranking_of};
 use tidemark_model::{Key, Measures};
 
@@ -44,7 +44,7 @@ async fn a_missing_table_is_refused_for_good_and_named(place: Place) {
     let name = |table: &str| format!("{table}-missing");
     let tables = Tables { state: name(&place.tables.state), views: name(&place.tables.views) };
     let store = DynamoStore::new(place.client, tables.clone());
-    let (lane, plan, key) = (lane("missing"), PlanId::of_bits(1), Key::of("MISSING", "1", CURRENT));
+    let (lane, plan, key) = (lane("missing"), PlanId::new(1, 1), Key::of("MISSING", "1", CURRENT));
     let (keys, transition) = ([key.clone()], transition(&key, 0, None, product(1, 5)));
     let (state, views) = (&tables.state, &tables.views);
     refused_for_good(store.read_cursor(&lane).await, "GetItem", state);
@@ -54,11 +54,11 @@ async fn a_missing_table_is_refused_for_good_and_named(place: Place) {
     refused_for_good(store.finish(&lane, 1).await, "UpdateItem", state);
     refused_for_good(store.lanes(None).await, "Query", state);
     refused_for_good(store.add_row(&lane, 1, &key, &Measures::default(), None).await, "UpdateItem", views);
-    refused_for_good(store.rows(None).await, "Scan", views);
+    refused_for_good(store.rows(Segment::WHOLE, None).await, "Scan", views);
 }
 
 async fn what_exceeds_an_item_is_refused_for_good(place: Place) {
-    let (lane, plan) = (lane("limits"), PlanId::of_bits(1));
+    let (lane, plan) = (lane("limits"), PlanId::new(1, 1));
     let body = vec![7; 400 * 1_024];
     refused_for_good(place.store.write_plan(&lane, &plan, &body, expires_s()).await, "PutItem", &place.tables.state);
     assert_eq!(place.store.read_plan(&lane, &plan).await.unwrap().value, None);
@@ -175,7 +175,7 @@ async fn the_top_of_a_ranking_is_read_from_its_index(place: Place) {
 }
 
 async fn write_units(place: &Place, lane: &LaneId, bytes: usize) -> f64 {
-    place.store.write_plan(lane, &PlanId::of_bits(9), &vec![7; bytes], expires_s()).await.unwrap().units.write
+    place.store.write_plan(lane, &PlanId::new(1, 9), &vec![7; bytes], expires_s()).await.unwrap().units.write
 }
 
 async fn writes_are_metered_by_the_kilobyte(place: Place) {
@@ -200,7 +200,7 @@ async fn a_read_is_metered_by_four_kilobytes(place: Place) {
     let lane = lane("read units");
     assert_eq!(place.store.read_cursor(&lane).await.unwrap().units.read, 1.0, "what is not there costs, too");
     write_units(&place, &lane, 10_000).await;
-    assert_eq!(place.store.read_plan(&lane, &PlanId::of_bits(9)).await.unwrap().units.read, 3.0);
+    assert_eq!(place.store.read_plan(&lane, &PlanId::new(1, 9)).await.unwrap().units.read, 3.0);
 }
 
 /// All that is looked at counts together, not item by item: here 18 KB.

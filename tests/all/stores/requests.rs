@@ -1,10 +1,10 @@
 //! Random requests, the same to the store in memory and to another: both must answer the same, and hold the same
 //! in the end. Some come late, twice or for nothing, and most collide.
 
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 use fastrand::Rng;
-use tidemark_ledger::{Cursor, Floor, LaneId, PlanId, Row, Store};
+use tidemark_ledger::{Cursor, Floor, LaneId, PlanId, Row, Segment, Store};
 use tidemark_model::rows::TTL;
 use tidemark_model::views::{CURRENT, rankings};
 use tidemark_model::{Decimal, Key, Measures, State, Transition};
@@ -33,7 +33,12 @@ enum Request {
     SetExtreme(Key, &'static str, Decimal),
     SetRank(Key, usize, Row, Option<Decimal>),
     SetFloor(usize, Floor, Floor),
+    CreateRow(Key, Measures, Vec<(LaneId, u64)>),
+    Plans(LaneId, RangeInclusive<u64>),
 }
+
+/// Plans of a lane.
+const PLANS: u64 = 4;
 
 /// What was answered, and what of it later requests go by.
 struct Answered {
@@ -85,6 +90,8 @@ impl Request {
             Self::SetFloor(of, read, floor) => {
                 store.set_floor(ranking(of), *read, *floor).await.unwrap().value.to_string()
             }
+            Self::CreateRow(key, row, marks) => store.create_row(key, row, marks).await.unwrap().value.to_string(),
+            Self::Plans(lane, seqs) => format!("{:?}", plans(store, lane, seqs).await),
         };
         Answered { text, row, floor }
     }
@@ -120,7 +127,7 @@ impl Maker {
     }
 
     fn plan(&mut self) -> PlanId {
-        PlanId::of_bits(self.rng.u128(0..4))
+        plan(self.rng.u64(0..PLANS))
     }
 
     fn entity(&mut self) -> Key {
@@ -190,7 +197,7 @@ impl Maker {
             // One of before comes again, late or at once.
             return self.rng.choice(&self.made).unwrap().clone();
         }
-        match self.rng.u8(0..24) {
+        match self.rng.u8(0..26) {
             0 => Request::ReadEntities(self.entities()),
             1 => Request::ReadMarks(self.lane(), self.entities()),
             2 => Request::ReadCursor(self.lane()),
@@ -219,6 +226,15 @@ impl Maker {
             }
             20 => Request::SetExtreme(self.row().0, if self.rng.bool() { "min" } else { "max" }, self.number()),
             21 | 22 => self.set_rank(),
+            23 => {
+                let seqs = self.rng.u64(0..3);
+                Request::Plans(self.lane(), seqs..=seqs + self.rng.u64(0..2))
+            }
+            24 => {
+                let (key, of) = self.row();
+                let marks = self.lanes.clone().into_iter().map(|lane| (lane, self.seq())).collect();
+                Request::CreateRow(key, self.delta(of), marks)
+            }
             _ => {
                 let old = self.floors.len().saturating_sub(self.rng.usize(1..3));
                 let (of, read) = self.floors.get(old).copied().unwrap_or_default();
@@ -258,7 +274,8 @@ impl Maker {
         look.extend((0..2).map(Request::ReadFloor));
         for lane in &self.lanes {
             look.extend([Request::ReadCursor(lane.clone()), Request::ReadMarks(lane.clone(), entities.clone())]);
-            look.extend((0..4).map(|plan| Request::ReadPlan(lane.clone(), PlanId::of_bits(plan))));
+            look.extend((0..PLANS).map(|n| Request::ReadPlan(lane.clone(), plan(n))));
+            look.push(Request::Plans(lane.clone(), 0..=u64::MAX));
             for (of, ranking) in rankings().enumerate() {
                 // An addition of nothing at no seq is refused where the lane has been, and shows the row.
                 let see = |key| Request::AddRow(lane.clone(), 0, key, Measures::default(), Some(of));
@@ -269,11 +286,29 @@ impl Maker {
     }
 }
 
+/// One of a lane's plans, of which two are written for each seq.
+fn plan(n: u64) -> PlanId {
+    PlanId::new(1 + n / 2, n)
+}
+
+/// A lane's plans for some seqs, of all pages.
+async fn plans<S: Store>(store: &S, lane: &LaneId, seqs: &RangeInclusive<u64>) -> Vec<(PlanId, Vec<u8>)> {
+    let (mut plans, mut after) = (Vec::new(), None);
+    loop {
+        let (page, next) = store.plans(lane, seqs, after.as_ref()).await.unwrap().value;
+        plans.extend(page);
+        after = next;
+        if after.is_none() {
+            return plans;
+        }
+    }
+}
+
 /// The rows of a seed, in order.
 async fn rows<S: Store>(store: &S, name: &str) -> Vec<(Key, Row)> {
     let (mut rows, mut after) = (Vec::new(), None);
     loop {
-        let (page, next) = store.rows(after.as_ref()).await.unwrap().value;
+        let (page, next) = store.rows(Segment::WHOLE, after.as_ref()).await.unwrap().value;
         rows.extend(page.into_iter().filter(|(key, _)| key.pk.contains(name)));
         after = next;
         if after.is_none() {

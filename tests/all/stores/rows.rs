@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use tidemark_ledger::{Floor, LaneId, Row, Store};
+use tidemark_ledger::{Floor, LaneId, Row, Segment, Store};
 use tidemark_model::rows::TTL;
 use tidemark_model::views::{CURRENT, Ranking, rankings};
 use tidemark_model::{Decimal, Key, Measures};
@@ -63,7 +63,7 @@ async fn place<S: Store>(store: &S, key: &Key, seen: &Row, rank: &str) -> bool {
 async fn listed<S: Store>(store: &S, kind: &str) -> (BTreeMap<Key, Row>, usize) {
     let (mut rows, mut after, mut pages) = (BTreeMap::new(), None, 0);
     loop {
-        let (page, next) = store.rows(after.as_ref()).await.unwrap().value;
+        let (page, next) = store.rows(Segment::WHOLE, after.as_ref()).await.unwrap().value;
         pages += 1;
         for (key, row) in page.into_iter().filter(|(key, _)| key.is_of(kind)) {
             assert!(rows.insert(key.clone(), row).is_none(), "{key:?} is listed twice");
