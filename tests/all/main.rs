@@ -5,6 +5,7 @@
 mod bad_input;
 mod bad_streams;
 mod cargo_lambda;
+mod commit_model;
 mod days;
 mod decoded;
 mod fuzz;

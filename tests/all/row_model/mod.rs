@@ -26,8 +26,10 @@ fn rows_tallies_and_places_are_exact_whatever_happens() {
         ("a refresh", a_refresh()),
         ("two refreshes", two_refreshes()),
     ] {
-        let states: usize =
-            scenarios.iter().map(|scenario| explore(scenario).unwrap_or_else(|found| panic!("{scenario:?}: {found}"))).sum();
+        let states: usize = scenarios
+            .iter()
+            .map(|scenario| explore(scenario).unwrap_or_else(|found| panic!("{scenario:?}: {found}")))
+            .sum();
         println!("{name}: {} scenarios, {states} states", scenarios.len());
         all += states;
     }
@@ -54,9 +56,7 @@ fn each_piece_taken_out_breaks_a_run() {
     for (without, scenario) in cases {
         assert!(explore(&scenario).is_ok(), "it is {without:?} that breaks the run");
         let scenario = Scenario { without, ..scenario };
-        let Err(found) = explore(&scenario) else {
-            panic!("without {without:?} nothing breaks")
-        };
+        let Err(found) = explore(&scenario) else { panic!("without {without:?} nothing breaks") };
         println!("without {without:?}, {scenario:?}: {found}");
     }
 }
