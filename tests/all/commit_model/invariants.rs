@@ -1,8 +1,9 @@
 //! What must hold: I1 to I4 as ARCHITECTURE.md has them, and that a lane comes to an end.
 
-use super::machine::{State, Step};
+use super::machine::State;
 use super::scenario::{Deltas, Record, Scenario, Without};
 use super::store::{Store, add};
+use super::told::Step;
 use super::work::{Batch, Work};
 
 impl Scenario {

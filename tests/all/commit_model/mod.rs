@@ -20,13 +20,15 @@ mod machine;
 mod scenario;
 mod scenarios;
 mod store;
+mod told;
 mod work;
 
 use std::time::Instant;
 
-use machine::{State, Step};
-use scenario::{Scenario, Without};
+use machine::State;
+use scenario::Scenario;
 use tidemark_tests::explore::{Model, explore};
+use told::Step;
 
 impl Model for Scenario {
     type State = State;
