@@ -6,6 +6,7 @@ mod audit;
 mod bad_input;
 mod bad_streams;
 mod cargo_lambda;
+mod commit_model;
 mod days;
 mod decoded;
 mod fuzz;

@@ -126,8 +126,8 @@ impl<S: Store> Ledger<S> {
         Ok(Metered { value, units: requests.spent().units })
     }
 
-    /// Commits a batch. When the result is `Ok`, all of it is in the rows, once; what was done and
-    /// spent is said in any case.
+    /// Commits a batch. When the result is `Ok`, all of it is in the rows, once, but for what another
+    /// lane's pending plan holds; what was done and spent is said in any case.
     ///
     /// # Errors
     /// If it could not be finished: the same records must come again, in any grouping.
