@@ -3,7 +3,6 @@
 
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseResult;
-use serde_json::Value;
 use tidemark_local::delivery::chaotic;
 use tidemark_local::feed::{Log, Record, logs_of, payload};
 use tidemark_local::play::play;
@@ -13,7 +12,7 @@ use tidemark_model::stream::STREAMS;
 use tidemark_model::{Change, Key, Known, Map, Measures, Rows, Settings, State, Transition, Version, decode};
 use tidemark_tests::arbitrary::{Sent, activity_stream, metric_stream, order_stream, values};
 use tidemark_tests::memory::{MemoryObjects, MemoryStore};
-use tidemark_tests::{SALES, aggregate, oracle, views};
+use tidemark_tests::{SALES, aggregate, oracle, views, without_quantiles};
 
 fn logs(sent: &[Sent], partitions: i32) -> Vec<Log> {
     let of_stream =
@@ -122,15 +121,6 @@ fn rows_are_the_sums_of_states(store: &MemoryStore) -> TestCaseResult {
     let stored: Rows = store.tables().rows.into_iter().collect();
     prop_assert_eq!(stored.into_sorted(), store.recomputed().into_sorted());
     Ok(())
-}
-
-fn without_quantiles(mut views: Value) -> Value {
-    for metric in views["metrics"].as_array_mut().unwrap() {
-        for quantile in ["p50", "p95", "p99"] {
-            metric.as_object_mut().unwrap().remove(quantile).unwrap();
-        }
-    }
-    views
 }
 
 proptest! {

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use serde_json::{Value, json};
+use tidemark_model::time::Zone;
 
 use crate::product;
 
@@ -51,7 +52,7 @@ struct Told {
     op: &'static str,
     /// Its place in the log, in streams that say so.
     lsn: i64,
-    /// When it was written, in ms of the new year.
+    /// When it was written, in ms of the day.
     at: i64,
     columns: Value,
 }
@@ -62,8 +63,8 @@ impl Told {
         (self.table, self.id, if logged { self.lsn } else { self.at }, self.at)
     }
 
-    fn value(&self, logged: bool) -> String {
-        let ms = NEW_YEAR_MS + self.at;
+    fn value(&self, logged: bool, midnight_ms: i64) -> String {
+        let ms = midnight_ms + self.at;
         let mut source = json!({"ts_ms": ms, "table": self.table});
         if logged {
             source["lsn"] = self.lsn.into();
@@ -93,14 +94,14 @@ fn told(table: &'static str, columns: impl Strategy<Value = Value>) -> impl Stra
     })
 }
 
-fn order_columns() -> impl Strategy<Value = Value> {
+fn order_columns(midnight_ms: i64) -> impl Strategy<Value = Value> {
     let customers = select(vec![json!(1), json!(2), json!("c#3"), Value::Null, json!(UNAVAILABLE)]);
     // A refund is a negative amount.
     let totals = ["0", "0.01", "136.19", "-136.19", "999999999999.99", UNAVAILABLE].map(Value::from).to_vec();
     let statuses = select(vec![json!("pending"), json!("paid"), json!("é#"), Value::Null, json!(UNAVAILABLE)]);
     let made_us = select(vec![-86_400_000_001_i64, -1, 0]);
-    (customers, select(totals), statuses, made_us).prop_map(|(customer, total, status, made_us)| {
-        let created_at = NEW_YEAR_MS * 1_000 + made_us;
+    (customers, select(totals), statuses, made_us).prop_map(move |(customer, total, status, made_us)| {
+        let created_at = midnight_ms * 1_000 + made_us;
         json!({"customer_id": customer, "total_amount": total, "status": status, "created_at": created_at})
     })
 }
@@ -115,11 +116,16 @@ fn item_columns() -> impl Strategy<Value = Value> {
 
 /// A few orders and items, customers, products and moments, so that everything collides.
 pub fn order_stream(most: usize) -> impl Strategy<Value = Vec<Sent>> {
-    let row = prop_oneof![told("orders", order_columns()), told("order_items", item_columns())];
-    (any::<bool>(), prop::collection::vec(row, 0..most), again()).prop_map(|(logged, rows, again)| {
+    order_stream_of(NEW_YEAR_MS, most)
+}
+
+/// The same, of a day that begins then.
+pub fn order_stream_of(midnight_ms: i64, most: usize) -> impl Strategy<Value = Vec<Sent>> {
+    let row = prop_oneof![told("orders", order_columns(midnight_ms)), told("order_items", item_columns())];
+    (any::<bool>(), prop::collection::vec(row, 0..most), again()).prop_map(move |(logged, rows, again)| {
         let mut versions = BTreeSet::new();
         let rows = rows.into_iter().filter(|row| versions.insert(row.version(logged)));
-        let sent = rows.map(|row| ("orders", row.value(logged))).collect();
+        let sent = rows.map(|row| ("orders", row.value(logged, midnight_ms))).collect();
         with_repeats(sent, &again)
     })
 }
@@ -136,13 +142,15 @@ fn properties() -> impl Strategy<Value = Value> {
 }
 
 /// Times around midnight, two of them in two spellings.
-fn iso_times() -> Vec<Value> {
-    let times = ["2024-12-31T23:59:59.999Z", "2025-01-01T00:00:00Z", "2025-01-01T00:15:00.000700Z"];
+fn iso_times(midnight_ms: i64) -> Vec<Value> {
+    let date = |ms| Zone::default().day(ms).date;
+    let (before, day) = (date(midnight_ms - 1), date(midnight_ms));
+    let times = [format!("{before}T23:59:59.999Z"), format!("{day}T00:00:00Z"), format!("{day}T00:15:00.000700Z")];
     times.map(Value::from).to_vec()
 }
 
-fn tracked() -> impl Strategy<Value = Sent> {
-    let times = [iso_times(), vec![json!(NEW_YEAR_MS - 1), json!(NEW_YEAR_MS), json!(NEW_YEAR_MS + 1)]].concat();
+fn tracked(midnight_ms: i64) -> impl Strategy<Value = Sent> {
+    let times = [iso_times(midnight_ms), [-1, 0, 1].map(|at| json!(midnight_ms + at)).to_vec()].concat();
     let sessions = select(vec![Value::Null, json!(""), json!("s"), json!("u")]);
     let (apps, users) = (select(vec!["a", "é#"]), select(vec!["u", "v%"]));
     let (kinds, names) = (select(vec!["login", "click"]), select(vec!["login", "b#c"]));
@@ -160,10 +168,10 @@ fn tracked() -> impl Strategy<Value = Sent> {
 }
 
 /// A service may be an app, too, and its event one that was tracked.
-fn user_event() -> impl Strategy<Value = Sent> {
+fn user_event(midnight_ms: i64) -> impl Strategy<Value = Sent> {
     let kinds = ["user.login", "user_login", "user.search_performed", "user_search", "user.odd", "click"];
     let (services, users) = (select(vec!["a", "auth"]), select(vec!["u", "v%"]));
-    (services, users, select(kinds.to_vec()), properties(), select(iso_times()), any::<bool>()).prop_map(
+    (services, users, select(kinds.to_vec()), properties(), select(iso_times(midnight_ms)), any::<bool>()).prop_map(
         |(service, user, kind, data, time, has_id)| {
             let id = format!("{kind} {data} {time}");
             let event = json!({
@@ -176,12 +184,22 @@ fn user_event() -> impl Strategy<Value = Sent> {
 }
 
 pub fn activity_stream(most: usize) -> impl Strategy<Value = Vec<Sent>> {
-    let event = prop_oneof![tracked(), user_event()];
+    activity_stream_of(NEW_YEAR_MS, most)
+}
+
+/// The same, around the midnight then.
+pub fn activity_stream_of(midnight_ms: i64, most: usize) -> impl Strategy<Value = Vec<Sent>> {
+    let event = prop_oneof![tracked(midnight_ms), user_event(midnight_ms)];
     (prop::collection::vec(event, 0..most), again()).prop_map(|(sent, again)| with_repeats(sent, &again))
 }
 
 /// Points of which some or all have an identity.
 pub fn metric_stream(most: usize) -> impl Strategy<Value = Vec<Sent>> {
+    metric_stream_of(NEW_YEAR_MS, most)
+}
+
+/// The same, around the midnight then.
+pub fn metric_stream_of(midnight_ms: i64, most: usize) -> impl Strategy<Value = Vec<Sent>> {
     let tags = select(vec![
         Value::Null,
         json!({}),
@@ -193,13 +211,13 @@ pub fn metric_stream(most: usize) -> impl Strategy<Value = Vec<Sent>> {
     let measured = select(vec![json!(0), json!(-1.5), json!(183.2), json!(0.001), json!(1_000_000)]);
     let times = select(vec![-1_i64, 0, 59_999, 60_000, 900_000]);
     let point = (apps, metrics, kinds, tags, measured, times, prop::option::of(0_u8..2));
-    (any::<bool>(), prop::collection::vec(point, 0..most), again()).prop_map(|(identified, points, again)| {
-        let sent = points.into_iter().map(|(app, metric, kind, tags, value, at, n)| {
+    (any::<bool>(), prop::collection::vec(point, 0..most), again()).prop_map(move |(identified, points, again)| {
+        let sent = points.into_iter().map(move |(app, metric, kind, tags, value, at, n)| {
             // What has one id says the same.
             let id = n.or(identified.then_some(0)).map(|n| format!("{kind} {tags} {value} {at} {n}"));
             let point = json!({
                 "appId": app, "metricName": metric, "metricType": kind, "value": value, "tags": tags,
-                "timestamp": NEW_YEAR_MS + at, "eventId": id,
+                "timestamp": midnight_ms + at, "eventId": id,
             });
             ("metrics", point.to_string())
         });

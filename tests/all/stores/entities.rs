@@ -1,10 +1,10 @@
 //! The contract of entities: counters, marks, and what a refusal tells.
 
-use tidemark_ledger::{LaneId, Store, Written};
+use tidemark_ledger::{LaneId, Segment, Store, Written};
 use tidemark_model::product::{Listing, Product, Status};
 use tidemark_model::{Decimal, Key, Known, State, Transition, Version};
 
-use super::{Check, checks, lane, now_ms};
+use super::{Check, checks, lane, now_ms, states};
 
 pub(super) fn checks<S: Store + Clone + 'static>() -> Vec<Check<S>> {
     checks![
@@ -14,6 +14,7 @@ pub(super) fn checks<S: Store + Clone + 'static>() -> Vec<Check<S>> {
         one_of_many_writes_at_once_wins,
         a_hundred_entities_are_read_at_once,
         any_id_makes_a_key,
+        states_are_listed_in_pages_each_once,
     ]
 }
 
@@ -159,5 +160,38 @@ async fn any_id_makes_a_key<S: Store>(store: S) {
     }
     for (key, id) in keys.iter().zip(0..) {
         assert_eq!(read(&store, key).await.map(|known| known.state), Some(product(id, 50)), "{key:?}");
+    }
+}
+
+/// More than the megabyte that DynamoDB answers at once, among cursors, plans and the like.
+async fn states_are_listed_in_pages_each_once<S: Store>(store: S) {
+    let lane = lane("states");
+    let seller = "listed".repeat(5_000);
+    let state = |id| {
+        State::Product(Product {
+            id,
+            seller: seller.as_str().into(),
+            name: "n".into(),
+            status: Status::Deleted { expires: None },
+        })
+    };
+    for id in 0..60 {
+        let key = Key::of("STATES", &id.to_string(), "STATE");
+        assert_eq!(write(&store, &lane, 1, &transition(&key, 0, None, state(id))).await, Written::Applied);
+    }
+    let (_, next) = store.states(Segment::WHOLE, None).await.unwrap().value;
+    assert!(next.is_some(), "all came at once: the check shows nothing");
+    for of in [1, 3] {
+        let mut found: Vec<i64> = Vec::new();
+        for listed in states(&store, of).await {
+            if let State::Product(product) = listed
+                && product.seller.as_str() == seller
+            {
+                assert_eq!(State::Product(product.clone()), state(product.id));
+                found.push(product.id);
+            }
+        }
+        found.sort_unstable();
+        assert_eq!(found, (0..60).collect::<Vec<i64>>(), "of {of} segments");
     }
 }

@@ -1,10 +1,11 @@
 //! What only a store behind DynamoDB's protocol has: errors and limits, indexes, request units.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use tidemark_ledger::dynamo::{DynamoStore, Tables};
-use tidemark_ledger::{LaneId, PlanId, Segment, Store, StoreError, Written};
+use tidemark_ledger::{AppRetention, LaneId, PlanId, Segment, Store, StoreError, Written};
 use tidemark_model::views::{CURRENT, Ranking, ranking_of};
 use tidemark_model::{Key, Measures};
 
@@ -18,6 +19,7 @@ pub(super) fn checks() -> Vec<Check<Place>> {
         what_exceeds_an_item_is_refused_for_good,
         a_key_beyond_its_limit_is_refused_for_good,
         an_item_that_does_not_read_is_named,
+        retention_reads_as_the_operator_set_it,
         an_item_keeps_its_ttl_while_its_state_expires,
         a_listed_entity_stands_on_its_board_and_leaves_it,
         the_top_of_a_ranking_is_read_from_its_index,
@@ -95,6 +97,35 @@ async fn an_item_that_does_not_read_is_named(place: Place) {
     let error = place.store.read_cursor(&lane).await.unwrap_err();
     let expected = format!("item {} CURSOR of table {} has no readable attribute seq", cursor.pk, place.tables.state);
     assert_eq!((error.to_string(), error.is_retryable()), (expected, false));
+}
+
+const RETENTION: Key = Key::fixed("SETTINGS", "RETENTION");
+
+fn map_of_days(days: &[(String, i64)]) -> AttributeValue {
+    AttributeValue::M(days.iter().map(|(app, days)| (app.clone(), AttributeValue::N(days.to_string()))).collect())
+}
+
+/// As the operator does it.
+pub(super) async fn set_retention(place: &Place, retention: &AppRetention) {
+    let attributes = [("activity", map_of_days(&retention.activity)), ("metrics", map_of_days(&retention.metrics))];
+    put(place, &place.tables.state, &RETENTION, &attributes).await;
+}
+
+async fn retention_reads_as_the_operator_set_it(place: Place) {
+    let read = async || place.store.read_retention().await.map(|retention| retention.value);
+    assert_eq!(read().await.unwrap(), AppRetention::default(), "nothing is set");
+    let days = |days| vec![("é#".to_owned(), days)];
+    for days in [days(1), days(36_500)] {
+        put(&place, &place.tables.state, &RETENTION, &[("metrics", map_of_days(&days))]).await;
+        assert_eq!(read().await.unwrap(), AppRetention { activity: Vec::new(), metrics: days });
+    }
+    let text = AttributeValue::S("7".to_owned());
+    let wrong = [text.clone(), AttributeValue::M(HashMap::from([("a".to_owned(), text)]))];
+    for wrong in wrong.into_iter().chain([0, -1, 36_501].map(|n| map_of_days(&days(n)))) {
+        put(&place, &place.tables.state, &RETENTION, &[("activity", wrong)]).await;
+        let error = read().await.unwrap_err().to_string();
+        assert!(error.contains("SETTINGS RETENTION") && error.contains("activity"), "{error}");
+    }
 }
 
 async fn attribute(place: &Place, key: &Key, name: &str) -> Option<AttributeValue> {

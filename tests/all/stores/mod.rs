@@ -21,7 +21,8 @@ use std::any::Any;
 use std::pin::Pin;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use tidemark_ledger::{Lane, LaneId, Store};
+use tidemark_ledger::{Lane, LaneId, Segment, Store};
+use tidemark_model::State;
 use tidemark_tests::memory::MemoryStore;
 
 use place::{Endpoint, Place, on_fresh_tables, say};
@@ -95,6 +96,23 @@ fn text(panic: &(dyn Any + Send)) -> String {
 /// A lane of the suite.
 fn lane(name: &str) -> LaneId {
     Lane::new("stores", name, 0, 0).id
+}
+
+/// All states, of so many segments.
+async fn states<S: Store>(store: &S, of: u32) -> Vec<State> {
+    let mut states = Vec::new();
+    for segment in (0..of).map(|number| Segment { number, of }) {
+        let mut after = None;
+        loop {
+            let (page, next) = store.states(segment, after.as_ref()).await.unwrap().value;
+            states.extend(page);
+            after = next;
+            if after.is_none() {
+                break;
+            }
+        }
+    }
+    states
 }
 
 /// The time: some stores really forget what is past its TTL.

@@ -4,14 +4,15 @@
 use std::ops::{Range, RangeInclusive};
 
 use fastrand::Rng;
-use tidemark_ledger::{Cursor, Floor, LaneId, PlanId, Row, Segment, Store};
+use tidemark_ledger::{AppRetention, Cursor, Floor, LaneId, PlanId, Row, Segment, Store};
 use tidemark_model::rows::TTL;
 use tidemark_model::views::{CURRENT, rankings};
 use tidemark_model::{Decimal, Key, Measures, State, Transition};
 use tidemark_tests::memory::MemoryStore;
 
 use super::entities::{deleted, product, transition};
-use super::{Place, lane, now_ms, say};
+use super::limits::set_retention;
+use super::{Place, lane, now_ms, say, states};
 
 /// Requests of each seed.
 const REQUESTS: usize = 400;
@@ -35,6 +36,7 @@ enum Request {
     SetFloor(usize, Floor, Floor),
     CreateRow(Key, Measures, Vec<(LaneId, u64)>),
     Plans(LaneId, RangeInclusive<u64>),
+    ReadRetention,
 }
 
 /// Plans of a lane.
@@ -92,6 +94,12 @@ impl Request {
             }
             Self::CreateRow(key, row, marks) => store.create_row(key, row, marks).await.unwrap().value.to_string(),
             Self::Plans(lane, seqs) => format!("{:?}", plans(store, lane, seqs).await),
+            Self::ReadRetention => {
+                let mut retention = store.read_retention().await.unwrap().value;
+                retention.activity.sort();
+                retention.metrics.sort();
+                format!("{retention:?}")
+            }
         };
         Answered { text, row, floor }
     }
@@ -192,6 +200,14 @@ impl Maker {
         Floor { floor, shown, refreshed: self.rng.u64(0..4) }
     }
 
+    fn retention(&mut self) -> AppRetention {
+        let mut days = || {
+            let apps = ["a", "é#", "%"].map(|app| (app.to_owned(), self.rng.i64(-36_500..=36_500)));
+            apps.into_iter().filter(|(_, days)| *days > 0).collect()
+        };
+        AppRetention { activity: days(), metrics: days() }
+    }
+
     fn next(&mut self) -> Request {
         if self.rng.u8(0..5) == 0 && !self.made.is_empty() {
             // One of before comes again, late or at once.
@@ -270,7 +286,7 @@ impl Maker {
         let keys =
             |kind: &'static str, sk, n: u8| (0..n).map(move |n| Key::of(kind, &format!("{} {n}", self.name), sk));
         let entities: Vec<Key> = keys("ENTITY", "STATE", 5).collect();
-        let mut look = vec![Request::ReadEntities(entities.clone())];
+        let mut look = vec![Request::ReadEntities(entities.clone()), Request::ReadRetention];
         look.extend((0..2).map(Request::ReadFloor));
         for lane in &self.lanes {
             look.extend([Request::ReadCursor(lane.clone()), Request::ReadMarks(lane.clone(), entities.clone())]);
@@ -304,18 +320,29 @@ async fn plans<S: Store>(store: &S, lane: &LaneId, seqs: &RangeInclusive<u64>) -
     }
 }
 
-/// The rows of a seed, in order.
-async fn rows<S: Store>(store: &S, name: &str) -> Vec<(Key, Row)> {
-    let (mut rows, mut after) = (Vec::new(), None);
-    loop {
-        let (page, next) = store.rows(Segment::WHOLE, after.as_ref()).await.unwrap().value;
-        rows.extend(page.into_iter().filter(|(key, _)| key.pk.contains(name)));
-        after = next;
-        if after.is_none() {
-            rows.sort_by(|(a, _), (b, _)| a.cmp(b));
-            return rows;
+/// The rows of a seed in any of so many segments, in order.
+async fn rows<S: Store>(store: &S, name: &str, of: u32) -> Vec<(Key, Row)> {
+    let mut rows = Vec::new();
+    for segment in (0..of).map(|number| Segment { number, of }) {
+        let mut after = None;
+        loop {
+            let (page, next) = store.rows(segment, after.as_ref()).await.unwrap().value;
+            rows.extend(page.into_iter().filter(|(key, _)| key.pk.contains(name)));
+            after = next;
+            if after.is_none() {
+                break;
+            }
         }
     }
+    rows.sort_by(|(a, _), (b, _)| a.cmp(b));
+    rows
+}
+
+/// States in an order.
+fn sorted(states: Vec<State>) -> Vec<String> {
+    let mut states: Vec<String> = states.iter().map(|state| serde_json::to_string(state).unwrap()).collect();
+    states.sort();
+    states
 }
 
 async fn listed<S: Store>(store: &S, ours: &[LaneId]) -> Vec<LaneId> {
@@ -339,6 +366,11 @@ pub(super) async fn compare(place: Place, seeds: Range<u64>) {
                 memory.items().floors.insert(ranking.board, floor);
             }
         }
+        let retention = maker.retention();
+        set_retention(&place, &retention).await;
+        memory.items().retention = retention;
+        // Nor does a state say of which seed it is.
+        let others = states(store, 1).await;
         let (mut applied, mut refused) = (0, 0);
         for at in 0..REQUESTS {
             let request = maker.next();
@@ -350,7 +382,12 @@ pub(super) async fn compare(place: Place, seeds: Range<u64>) {
         }
         assert!(applied > 5 && refused > 5, "seed {seed}: {applied} and {refused} show too little");
         let name = format!("{} ", maker.name);
-        assert_eq!(rows(store, &name).await, rows(&memory, &name).await, "seed {seed}: rows");
+        for of in [1, 4] {
+            let expected = rows(&memory, &name, of).await;
+            assert_eq!(rows(store, &name, of).await, expected, "seed {seed}: rows of {of} segments");
+            let expected = sorted([states(&memory, of).await, others.clone()].concat());
+            assert_eq!(sorted(states(store, of).await), expected, "seed {seed}: states of {of} segments");
+        }
         assert_eq!(listed(store, &maker.lanes).await, listed(&memory, &maker.lanes).await, "seed {seed}: lanes");
         for request in maker.look() {
             let (expected, found) = (request.send(&memory).await, request.send(store).await);

@@ -25,6 +25,7 @@ pub(super) fn checks<S: Store + Clone + 'static>() -> Vec<Check<S>> {
         a_place_is_given_only_under_the_numbers_that_were_seen,
         a_place_is_taken_only_where_it_is_the_one_that_was_seen,
         a_floor_is_set_only_over_the_one_that_was_read,
+        a_row_is_created_only_where_there_is_none,
         any_id_makes_a_row,
         rows_are_listed_in_pages_each_once,
     ]
@@ -291,6 +292,26 @@ async fn a_floor_is_set_only_over_the_one_that_was_read<S: Store>(store: S) {
         assert_eq!(store.read_floor(ranking).await.unwrap().value, next);
         now = next;
     }
+}
+
+async fn a_row_is_created_only_where_there_is_none<S: Store>(store: S) {
+    let (first, other, key) = (lane("creates"), lane("creates of another"), Key::of("CREATES", "1", CURRENT));
+    let marks = [(first.clone(), 4), (other.clone(), 2)];
+    let create = |key: &Key, a| {
+        let (store, key, row, marks) = (&store, key.clone(), measures(&[("a", a)]), &marks);
+        async move { store.create_row(&key, &row, marks).await.unwrap().value }
+    };
+    assert!(create(&key, "7").await);
+    assert!(!create(&key, "7").await, "a repetition is refused");
+    for (lane, seq, expected) in [(&first, 4, "7"), (&other, 3, "8"), (&other, 2, "8"), (&first, 5, "9")] {
+        add(&store, lane, seq, &key, &[("a", "1")]).await;
+        assert!(!create(&key, "99").await);
+        assert_eq!(numbers(&store, &key).await, Some(measures(&[("a", expected)])), "{seq}");
+    }
+    let added = Key::of("CREATES", "2", CURRENT);
+    add(&store, &first, 1, &added, &[("a", "1")]).await;
+    assert!(!create(&added, "99").await, "an addition has made it");
+    assert_eq!(numbers(&store, &added).await, Some(measures(&[("a", "1")])));
 }
 
 async fn any_id_makes_a_row<S: Store>(store: S) {

@@ -8,7 +8,6 @@ use std::time::Duration;
 use aggregate::Aggregate;
 use aws_sdk_dynamodb::types::AttributeValue;
 use fastrand::Rng;
-use serde_json::Value;
 use tidemark_archive::Quarantine;
 use tidemark_ledger::{Call, Ledger, Options, Retry, Store};
 use tidemark_local::delivery::chaotic;
@@ -19,7 +18,7 @@ use tidemark_model::views::{Tables, ranking_of, rankings};
 use tidemark_model::{Decimal, Key, Measures, Rows, Settings, State};
 use tidemark_tests::faulty::{Fault, Faulty};
 use tidemark_tests::memory::MemoryObjects;
-use tidemark_tests::{oracle, views};
+use tidemark_tests::{oracle, views, without_quantiles};
 
 use super::limits::eventually;
 use super::streams::Streams;
@@ -92,15 +91,6 @@ fn check_truth(tables: &Tables, streams: &Streams, seed: u64) {
     }
     let rejects = tables.of("REJECTS").map(|(_, row)| row.get("records").to_whole().unwrap());
     assert_eq!(rejects.sum::<i64>(), streams.broken, "seed {seed}: each bad record is counted once");
-}
-
-fn without_quantiles(mut views: Value) -> Value {
-    for metric in views.get_mut("metrics").and_then(Value::as_array_mut).into_iter().flatten() {
-        for quantile in ["p50", "p95", "p99"] {
-            metric.as_object_mut().unwrap().remove(quantile).unwrap();
-        }
-    }
-    views
 }
 
 /// I1, of rows that have no other source than the entities; and nothing is left pending.

@@ -13,7 +13,7 @@ use tidemark_model::stream::STREAMS;
 use tidemark_model::views::{Tables, ranking_of, rankings};
 use tidemark_model::{Key, Measures, State};
 use tidemark_runtime::now_ms;
-use tidemark_tests::{documents, fixture_lines, oracle, root};
+use tidemark_tests::{documents, fixture_lines, oracle, root, without_quantiles};
 
 const PARTITIONS: i32 = 3;
 /// Of so many values of a stream, one is followed by one that cannot be read.
@@ -94,15 +94,6 @@ fn envelope(line: &[u8]) -> Vec<u8> {
 
 fn lines(file: &Path) -> Vec<Vec<u8>> {
     std::fs::read(file).unwrap().split(|b| *b == b'\n').filter(|l| !l.is_empty()).map(<[u8]>::to_vec).collect()
-}
-
-fn without_quantiles(mut views: Value) -> Value {
-    for metric in views["metrics"].as_array_mut().unwrap() {
-        for quantile in ["p50", "p95", "p99"] {
-            metric.as_object_mut().unwrap().remove(quantile).unwrap();
-        }
-    }
-    views
 }
 
 /// What only one of two values has.
