@@ -9,6 +9,7 @@
 //! many run.
 
 mod check;
+mod reach;
 mod request;
 mod run;
 mod source;
@@ -28,6 +29,26 @@ use world::{Without, World};
 const SEEDS: u64 = 5_000;
 /// Runs until a piece that is left out must have been missed.
 const SEEDS_TO_SEE: u64 = 2_000;
+
+/// What must happen in one run of a hundred, or they show little.
+const HAPPENS: [&str; 16] = [
+    "answer lost",
+    "throttled",
+    "timed out",
+    "done in part",
+    "stale",
+    "late",
+    "death",
+    "zombie",
+    "discard",
+    "forgotten",
+    "an audit",
+    "redone",
+    "conflicted",
+    "overtaken",
+    "unseen",
+    "several plans of a batch",
+];
 
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok().map(|n| n.parse().unwrap_or_else(|_| panic!("{variable} takes a number")))
@@ -74,20 +95,9 @@ fn whatever_happens_every_view_reads_the_truth() {
     }
     let tally = tally.into_inner().unwrap();
     println!("{} runs in {:.0} s: {tally:?}", seeds.end - seeds.start, started.elapsed().as_secs_f64());
-    if seeds.end - seeds.start >= SEEDS {
-        let kinds = [
-            "answer lost",
-            "throttled",
-            "timed out",
-            "halved",
-            "stale",
-            "late",
-            "death",
-            "zombie",
-            "discard",
-            "forgotten",
-        ];
-        assert!(kinds.iter().all(|kind| tally.contains_key(kind)), "{tally:?}");
+    for what in HAPPENS {
+        let runs = tally.get(what).copied().unwrap_or_default() as u64;
+        assert!(prints || runs * 100 >= seeds.end - seeds.start, "{what} in {runs} runs: too few show it");
     }
 }
 
