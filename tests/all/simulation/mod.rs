@@ -28,9 +28,9 @@ use world::{Without, World};
 /// Runs in CI.
 const SEEDS: u64 = 5_000;
 /// Runs until a piece that is left out must have been missed.
-const SEEDS_TO_SEE: u64 = 2_000;
+const SEEDS_TO_SEE: u64 = 5_000;
 
-/// What must happen in one run of a hundred, or they show little.
+/// What must happen in some of the runs, or they show little.
 const HAPPENS: [&str; 16] = [
     "answer lost",
     "throttled",
@@ -96,8 +96,8 @@ fn whatever_happens_every_view_reads_the_truth() {
     let tally = tally.into_inner().unwrap();
     println!("{} runs in {:.0} s: {tally:?}", seeds.end - seeds.start, started.elapsed().as_secs_f64());
     for what in HAPPENS {
-        let runs = tally.get(what).copied().unwrap_or_default() as u64;
-        assert!(prints || runs * 100 >= seeds.end - seeds.start, "{what} in {runs} runs: too few show it");
+        let runs = tally.get(what).copied().unwrap_or_default();
+        assert!(runs >= 20 || seeds.end - seeds.start < SEEDS, "{what} in {runs} runs: too few show it");
     }
 }
 

@@ -251,8 +251,14 @@ impl Run {
         let now_ms = self.settings.now_ms;
         let call = Call { now_ms, deadline: deadline.map(|ms| Instant::now() + Duration::from_millis(ms)) };
         let given = payload.clone();
-        let task =
-            tokio::spawn(async move { function.handle(given, call).await.1.map_err(|error| aggregate::chain(&error)) });
+        let world = Arc::clone(&self.world);
+        let task = tokio::spawn(async move {
+            let (report, outcome) = function.handle(given, call).await;
+            if report.redone > 0 {
+                world.lock().unwrap_or_else(PoisonError::into_inner).met.insert("redone");
+            }
+            outcome.map_err(|error| aggregate::chain(&error))
+        });
         let slow = self.rng.u8(..4) == 0;
         self.invocations.push(Invocation { number, task, slices, payload, slow });
     }
