@@ -41,8 +41,11 @@ fn each_piece_taken_out_breaks_a_run() {
     let started = |start, scenario: Scenario| Scenario { start: [start, (0, 0)], ..scenario };
     let cases = [
         (Without::Before, one_row(&[&[(1, 1)], &[(1, 1)]])),
+        (Without::NameOfEachLane, one_row(&[&[(1, 1)], &[(1, 1)]])),
         (Without::RowsFirst, one_row(&[&[(1, 1)], &[(1, 1)]])),
         (Without::AllRows, both_rows([(1, 1), (1, 1)], None)),
+        (Without::MarkAbove, started((-1, 0), one_row(&[&[(1, 1), (1, 1)]]))),
+        (Without::AnswerOfRefused, Scenario { overlapping: 0, ..one_row(&[&[(1, 1)]]) }),
         (Without::RankCondition, one_row(&[&[(1, 1)], &[(-1, -1)]])),
         (Without::PresentInCondition, one_row(&[&[(1, 1)], &[(-1, 0)]])),
         (Without::RankInUnrank, started((1, 2), with_refreshes(1, 1, one_row(&[&[(1, -2)]])))),
