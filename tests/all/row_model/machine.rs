@@ -204,8 +204,8 @@ impl Scenario {
             Work::Idle if lane == REFRESHES => self.floors.iter().filter_map(|to| self.refresh(store, *to)).collect(),
             Work::Idle => self.apply(store, lane).into_iter().collect(),
             Work::Adding(applying) => {
-                let early = self.without == Without::AllRows && !applying.told;
-                applying.seen.iter().flatten().take(1).filter(|_| early).map(|_| self.tallying(lane, applying)).collect()
+                let early = self.without == Without::AllRows && !applying.told && applying.seen != [None; ROWS];
+                if early { vec![self.tallying(lane, applying)] } else { Vec::new() }
             }
             Work::Asking(Applying { seq, floor, seen, .. }) => {
                 let early = self.without == Without::AdditionsBeforeFloor;
