@@ -9,9 +9,10 @@ use tidemark_model::rows::TTL;
 use tidemark_model::views::{CURRENT, rankings};
 use tidemark_model::{Decimal, Key, Measures, State, Transition};
 use tidemark_tests::memory::MemoryStore;
+use tidemark_tests::say;
 
 use super::entities::{deleted, product, transition};
-use super::{Place, lane, now_ms, say};
+use super::{Place, lane, now_ms};
 
 /// Requests of each seed.
 const REQUESTS: usize = 400;
@@ -357,5 +358,5 @@ pub(super) async fn compare(place: Place, seeds: Range<u64>) {
             assert_eq!(found.text, expected.text, "seed {seed}, in the end: {request:?}");
         }
     }
-    say(&format!("{REQUESTS} random requests of each seed were answered alike"));
+    say(&format!("stores: {REQUESTS} random requests of each seed were answered alike"));
 }
