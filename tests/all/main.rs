@@ -13,6 +13,7 @@ mod laws;
 mod protocol;
 mod rankings;
 mod regressions;
+mod requests;
 mod retention;
 mod row_model;
 mod store_errors;

@@ -115,3 +115,15 @@ pub struct Cursor {
     /// The lane's full name.
     pub name: String,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What one lane keeps on a row must not overwrite what another keeps there, nor a number of the row.
+    #[test]
+    fn each_lane_has_attributes_of_its_own() {
+        let lane = LaneId::stored("abcdefg");
+        assert_eq!((lane.mark(), lane.before()), ("~abcdefg".to_owned(), "^abcdefg".to_owned()));
+    }
+}
