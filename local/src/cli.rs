@@ -3,14 +3,18 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use clap::Parser;
+use clap::{Args, Parser, Subcommand};
 use tidemark_model::stream::STREAMS;
 
 /// Runs Tidemark on this machine: embedded DynamoDB and S3, the real functions, and sample
 /// streams (or your own) fed to them as Kafka invocations. Nothing to install, no account.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "tidemark", version, max_term_width = 100)]
+#[command(name = "tidemark", version, max_term_width = 100, args_conflicts_with_subcommands = true)]
 pub struct Options {
+    /// Something else than to play streams.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+
     /// Plays a file instead of the bundled samples; may be given several times. STREAM is products,
     /// orders, activity, user-events or metrics. FILE is newline JSON, one record value a line, `.gz`
     /// accepted. Topic, key and timestamp are taken from the value; offsets are made up in file order.
@@ -70,6 +74,52 @@ pub struct Options {
     /// The embedded S3's port [default: 8101 with --serve, else any].
     #[arg(long, value_name = "PORT")]
     pub s3_port: Option<u16>,
+}
+
+/// What else can be done.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Recomputes every row of a deployment from its entities, beside running invocations, and says
+    /// which have drifted. Ends with status 1 if drift remains.
+    Audit(Audit),
+}
+
+/// How an audit is done.
+#[derive(Clone, Debug, Args)]
+pub struct Audit {
+    /// Repairs what has drifted.
+    #[arg(long)]
+    pub repair: bool,
+
+    /// Parts of each table that are scanned in parallel.
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub segments: u32,
+
+    /// Looks at the tables at most, while invocations move rows that differ; repairs take two more.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub rounds: u32,
+
+    /// Prints one JSON document on standard output.
+    #[arg(long)]
+    pub json: bool,
+
+    /// Uses a DynamoDB at this URL instead of AWS by the environment's region and credentials (an
+    /// emulator on this machine needs none).
+    #[arg(long, value_name = "URL")]
+    pub dynamodb_endpoint: Option<String>,
+
+    /// The table of entities [default: the variable STATE_TABLE; with a URL, tidemark-state].
+    #[arg(long, value_name = "NAME")]
+    pub state_table: Option<String>,
+
+    /// The table of rows [default: the variable VIEWS_TABLE; with a URL, tidemark-views].
+    #[arg(long, value_name = "NAME")]
+    pub views_table: Option<String>,
+
+    /// Says that tombstones are kept for ever and always were (TOMBSTONE_RETENTION_DAYS is 0), so that
+    /// sellers' totals and deleted products are exact, too.
+    #[arg(long)]
+    pub tombstones_kept: bool,
 }
 
 /// A file to play.

@@ -4,16 +4,22 @@ use std::error::Error;
 use std::process::ExitCode;
 
 use clap::Parser;
-use tidemark_local::cli::Options;
+use tidemark_local::cli::{Command, Options};
 use tidemark_local::document::Document;
 use tidemark_local::stack::Stack;
-use tidemark_local::{delivery, feed, play, show};
+use tidemark_local::{audit, delivery, feed, play, show};
 use tidemark_runtime::telemetry::start_logging;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run(&Options::parse()).await {
-        Ok(()) => ExitCode::SUCCESS,
+    let options = Options::parse();
+    start_logging(std::io::stderr, "error");
+    let done = match &options.command {
+        Some(Command::Audit(options)) => audit::run(options).await,
+        None => run(&options).await.map(|()| ExitCode::SUCCESS),
+    };
+    match done {
+        Ok(code) => code,
         Err(error) => {
             eprintln!("tidemark: {}", aggregate::chain(error.as_ref()));
             ExitCode::FAILURE
@@ -22,7 +28,6 @@ async fn main() -> ExitCode {
 }
 
 async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
-    start_logging(std::io::stderr, "error");
     let mut logs = if options.no_play { Vec::new() } else { feed::logs(&options.input, options.partitions)? };
     let stack = Stack::start(options).await?;
     feed::append_to(stack.aggregate.ledger.store(), &mut logs).await?;

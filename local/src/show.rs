@@ -7,6 +7,7 @@ use std::fmt::Write;
 use comfy_table::{CellAlignment, Table, presets::UTF8_FULL_CONDENSED};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
+use tidemark_ledger::Audit;
 use tidemark_model::Decimal;
 
 use crate::document::Document;
@@ -71,6 +72,61 @@ pub fn cost(played: &Played) -> String {
             writeln!(text, "  {}-{} offset {}: {}", reject.topic, reject.partition, reject.offset, reject.reason);
     }
     text
+}
+
+/// What an audit found: drifted numbers, a table of the views, and the verdict.
+pub fn audit(audit: &Audit) -> String {
+    let mut text = String::new();
+    if !audit.drift.is_empty() {
+        let mut table = Table::new();
+        table.load_style(UTF8_FULL_CONDENSED);
+        table.set_header(["view", "row", "number", "stored", "recomputed", ""]);
+        for drift in &audit.drift {
+            let number = |n: Option<Decimal>| n.map_or("none".to_owned(), |n| n.to_string());
+            table.add_row([
+                drift.view.to_owned(),
+                format!("{} {}", drift.pk, drift.sk),
+                drift.measure.clone(),
+                number(drift.stored),
+                number(drift.recomputed),
+                if drift.repaired { "repaired" } else { "" }.to_owned(),
+            ]);
+        }
+        right_aligned(&mut table, 3..5);
+        let _infallible = writeln!(text, "{table}");
+    }
+    let mut table = Table::new();
+    table.load_style(UTF8_FULL_CONDENSED);
+    table.set_header(["view", "rows", "drifted", "repaired", "undecided", "skipped", "forgotten"]);
+    for (view, found) in &audit.views {
+        let counts = [found.rows, found.drifted, found.repaired, found.undecided, found.skipped, found.forgotten];
+        table.add_row(std::iter::once((*view).to_owned()).chain(counts.map(|n| n.to_string())));
+    }
+    right_aligned(&mut table, 1..7);
+    let total = audit.total();
+    let verdict = match (audit.remaining(), total.drifted) {
+        (0, 0) => "No drift".to_owned(),
+        (0, drifted) => format!("{drifted} rows had drifted and are repaired"),
+        (remaining, _) => format!("DRIFT: {remaining} rows differ from what the entities add up to"),
+    };
+    let undecided = match total.undecided {
+        0 => String::new(),
+        rows => format!("; {rows} rows are undecided, because invocations moved them at each look"),
+    };
+    let _infallible = write!(
+        text,
+        "{table}\n{verdict} ({} rows, {} entities, {} looks, {:.0} read and {:.0} write units){undecided}.",
+        total.rows, audit.entities, audit.rounds, audit.read_units, audit.write_units
+    );
+    text
+}
+
+fn right_aligned(table: &mut Table, columns: std::ops::Range<usize>) {
+    for column in columns {
+        if let Some(column) = table.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
 }
 
 /// How to go on while the stack is served.

@@ -4,7 +4,13 @@
 
 use std::process::{Command, Output};
 
+use aws_sdk_dynamodb::types::AttributeValue;
+use clap::Parser;
 use serde_json::Value;
+use tidemark_local::cli::Options;
+use tidemark_local::stack::{Stack, VIEWS_TABLE};
+use tidemark_local::{delivery, feed, play};
+
 fn tidemark(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_tidemark")).args(arguments).output().unwrap()
 }
@@ -73,6 +79,42 @@ fn a_kept_store_goes_on_where_it_was() {
     assert_eq!(second["cost"]["duplicates"], 2500);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_audit_ends_with_its_verdict_and_repairs_what_it_is_told_to() {
+    let options = Options::parse_from(["tidemark"]);
+    let stack = Stack::start(&options).await.unwrap();
+    let logs = feed::logs(&[], 2).unwrap();
+    play::play(&stack.aggregate, &logs, delivery::waves(&logs, &options)).await.unwrap();
+    let audit = async |arguments: &[&str]| {
+        let mut all = vec!["audit", "--dynamodb-endpoint", &stack.dynamodb_url, "--segments", "3", "--tombstones-kept"];
+        all.extend(arguments);
+        let all: Vec<String> = all.into_iter().map(str::to_owned).collect();
+        let run = move || tidemark(&all.iter().map(String::as_str).collect::<Vec<_>>());
+        let output = tokio::task::spawn_blocking(run).await.unwrap();
+        (output.status.success(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (clean, text) = audit(&[]).await;
+    assert!(clean && text.contains("\nNo drift ("), "{text}");
+
+    let text = |text: &str| AttributeValue::S(text.to_owned());
+    let row = stack.clients.dynamodb.update_item().table_name(VIEWS_TABLE);
+    let row = row.key("PK", text("SELLER#seller-3")).key("SK", text("METRICS#CURRENT"));
+    let update =
+        row.update_expression("SET active = :n").expression_attribute_values(":n", AttributeValue::N("1.5".into()));
+    update.send().await.unwrap();
+
+    let (clean, document) = audit(&["--json"]).await;
+    let document: Value = serde_json::from_str(&document).expect("one JSON document and nothing else");
+    assert!(!clean);
+    assert_eq!((&document["views"]["sellers"]["drifted"], &document["drift"][0]["stored"]), (&1.into(), &"1.5".into()));
+    let (clean, text) = audit(&[]).await;
+    assert!(!clean && text.contains("SELLER#seller-3") && text.contains("DRIFT: 1 rows"), "{text}");
+    let (clean, text) = audit(&["--repair"]).await;
+    assert!(clean && text.contains("1 rows had drifted and are repaired"), "{text}");
+    let (clean, text) = audit(&[]).await;
+    assert!(clean && text.contains("\nNo drift ("), "{text}");
+}
+
 #[test]
 fn wrong_options_say_what_is_right() {
     for (arguments, expected) in [
@@ -81,6 +123,9 @@ fn wrong_options_say_what_is_right() {
         (&["--input", "products=/does/not/exist"], "/does/not/exist: No such file"),
         (&["--partitions", "0"], "0 is not in 1..=1000"),
         (&["--batch-size", "10001"], "10001 is not in 1..=10000"),
+        (&["audit"], "which table? Say it by --state-table, or by the variable STATE_TABLE"),
+        (&["--json", "audit"], "cannot be used with"),
+        (&["audit", "--segments", "0"], "0 is not in 1..=1000"),
         (&["--s3-endpoint", "http://127.0.0.1:1"], "bucket tidemark cannot be created at http://127.0.0.1:1"),
     ] {
         let output = tidemark(arguments);

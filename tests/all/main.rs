@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod audit;
 mod bad_input;
 mod bad_streams;
 mod cargo_lambda;
@@ -16,7 +17,9 @@ mod regressions;
 mod requests;
 mod retention;
 mod row_model;
+mod simulation;
 mod store_errors;
+mod stores;
 mod stream_laws;
 mod streams_truth;
 mod tag_sets;

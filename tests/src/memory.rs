@@ -1,16 +1,20 @@
-//! The store in memory: the protocol's conditions, exactly, and nothing else.
+//! The store in memory: the protocol's conditions, exactly, and nothing else. `tests/all/stores` shows that it
+//! answers as DynamoDB does.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use tidemark_archive::{ArchiveError, ObjectStore};
 use tidemark_ledger::{
-    Answer, AppRetention, Cursor, Floor, LaneId, Metered, Page, PlanId, Row, RowPage, Store, Units, Written,
+    Answer, AppRetention, Cursor, Floor, LaneId, Metered, Page, PlanId, PlanPage, Row, RowPage, Segment, StatePage,
+    Store, Units, Written,
 };
 use tidemark_model::fold::sum;
 use tidemark_model::rows::{Combine, TTL};
 use tidemark_model::views::{self, Ranking, Tables};
 use tidemark_model::{Decimal, Key, Known, Measures, Rows, State, Transition};
+use xxhash_rust::xxh3::xxh3_64;
 
 #[derive(Clone, Default)]
 pub struct MemoryStore(Arc<Mutex<Items>>);
@@ -78,6 +82,15 @@ fn read<T>(value: T) -> Answer<T> {
     Ok(Metered { value, units: Units { read: 1.0, write: 0.0 } })
 }
 
+/// A few of a segment's items, so that paging is used.
+fn page<T: Clone>(items: &BTreeMap<Key, T>, segment: Segment, after: Option<&Key>) -> (Vec<(Key, T)>, Option<Key>) {
+    let is_of = |key: &Key| xxh3_64(key.pk.as_bytes()) % u64::from(segment.of) == u64::from(segment.number);
+    let mut found = items.iter().filter(|(key, _)| is_of(key) && after.is_none_or(|after| *key > after));
+    let page: Vec<(Key, T)> = found.by_ref().take(7).map(|(key, item)| (key.clone(), item.clone())).collect();
+    let next = found.next().and(page.last()).map(|(key, _)| key.clone());
+    (page, next)
+}
+
 impl Store for MemoryStore {
     async fn read_entities(&self, keys: &[Key], _consistent: bool) -> Answer<Page<(Key, Known), Key>> {
         assert!(keys.len() <= Self::READ_KEYS);
@@ -106,12 +119,17 @@ impl Store for MemoryStore {
 
     async fn advance(&self, lane: &LaneId, cursor: &Cursor) -> Answer<bool> {
         let mut items = self.items();
-        let open = match items.cursors.get(lane) {
+        let old = items.cursors.get(lane);
+        let open = match old {
             None => cursor.seq == 1,
             Some(old) => old.seq + 1 == cursor.seq && !old.pending,
         };
         if open {
-            items.cursors.insert(lane.clone(), cursor.clone());
+            // What a cursor does not say stays.
+            let through = cursor.through.or_else(|| old?.through);
+            let through_ts = cursor.through_ts.or_else(|| old?.through_ts);
+            let cursor = Cursor { pending: true, through, through_ts, ..cursor.clone() };
+            items.cursors.insert(lane.clone(), cursor);
         }
         written(open)
     }
@@ -128,8 +146,8 @@ impl Store for MemoryStore {
                     items.entities.insert(transition.key.clone(), Entity { known, marks });
                     Written::Applied
                 }
-                None => Written::Refused { mark: 0 },
-                // As DynamoDB's INSERT: the refusal does not carry the item.
+                // As DynamoDB's: there is no item to show, and the refusal of an INSERT shows none.
+                None => Written::Unseen,
                 Some(_) if transition.counter == 0 => Written::Unseen,
                 Some(entity) if entity.known.counter == transition.counter => {
                     entity.known = known;
@@ -178,10 +196,11 @@ impl Store for MemoryStore {
 
     async fn set_extreme(&self, key: &Key, name: &'static str, value: Decimal) -> Answer<bool> {
         let mut items = self.items();
-        let row = items.rows.get_mut(key).unwrap();
-        let old = row.measures.find(name);
+        // What is not there is not beyond anything.
+        let Some(row) = items.rows.get_mut(key) else { return written(false) };
+        let Some(old) = row.measures.find(name) else { return written(false) };
         row.measures.add(name, value);
-        written(row.measures.find(name) != old)
+        written(row.measures.find(name) != Some(old))
     }
 
     async fn read_floor(&self, ranking: &'static Ranking) -> Answer<Floor> {
@@ -190,21 +209,25 @@ impl Store for MemoryStore {
 
     async fn set_floor(&self, ranking: &'static Ranking, seen: Floor, floor: Floor) -> Answer<bool> {
         let mut items = self.items();
-        let old = items.floors.entry(ranking.board).or_default();
-        let same = (old.floor, old.refreshed) == (seen.floor, seen.refreshed);
+        let same = match items.floors.get(ranking.board) {
+            None => seen == Floor::default(),
+            Some(old) => (old.floor, old.refreshed) == (seen.floor, seen.refreshed),
+        };
         if same {
-            *old = floor;
+            items.floors.insert(ranking.board, floor);
         }
         written(same)
     }
 
     async fn set_rank(&self, key: &Key, ranking: &'static Ranking, seen: &Row, rank: Option<Decimal>) -> Answer<bool> {
         let mut items = self.items();
-        let row = items.rows.get_mut(key).unwrap();
-        let same = |name| row.measures.get(name) == seen.measures.get(name);
-        let same = same(ranking.by) && same(ranking.present) && (rank.is_some() || row.rank == seen.rank);
+        let old = items.rows.get(key).cloned().unwrap_or_default();
+        let same = |name| old.measures.get(name) == seen.measures.get(name);
+        let same = same(ranking.by)
+            && same(ranking.present)
+            && (rank.is_some() || old.rank == Some(seen.rank.unwrap_or_default()));
         if same {
-            row.rank = rank;
+            items.rows.insert(key.clone(), StoredRow { rank, ..old });
         }
         written(same)
     }
@@ -216,14 +239,37 @@ impl Store for MemoryStore {
         written(found)
     }
 
-    async fn rows(&self, after: Option<&Key>) -> Answer<RowPage> {
+    async fn rows(&self, segment: Segment, after: Option<&Key>) -> Answer<RowPage> {
         let items = self.items();
-        let mut rows = items.rows.iter().filter(|(key, _)| after.is_none_or(|after| *key > after));
-        // A few a page, so that paging is used.
-        let page: Vec<(Key, Row)> =
-            rows.by_ref().take(7).map(|(key, row)| (key.clone(), row.seen_by(&LaneId::stored("none")))).collect();
-        let next = rows.next().and(page.last()).map(|(key, _)| key.clone());
+        let (page, next) = page(&items.rows, segment, after);
+        read((page.into_iter().map(|(key, row)| (key, row.seen_by(&LaneId::AUDIT))).collect(), next))
+    }
+
+    async fn states(&self, segment: Segment, after: Option<&Key>) -> Answer<StatePage> {
+        let items = self.items();
+        let (page, next) = page(&items.entities, segment, after);
+        read((page.into_iter().map(|(_, entity)| entity.known.state).collect(), next))
+    }
+
+    async fn plans(&self, lane: &LaneId, seqs: &RangeInclusive<u64>, after: Option<&PlanId>) -> Answer<PlanPage> {
+        let items = self.items();
+        let of_seqs = |of: &LaneId, plan: &PlanId| of == lane && plan.seq().is_some_and(|seq| seqs.contains(&seq));
+        let plans = items.plans.iter().filter(|((lane, plan), _)| of_seqs(lane, plan));
+        let mut plans = plans.filter(|((_, plan), _)| after.is_none_or(|after| plan > after));
+        // Two a page, so that paging is used.
+        let page: Vec<_> = plans.by_ref().take(2).map(|((_, plan), body)| (plan.clone(), body.clone())).collect();
+        let next = plans.next().and(page.last()).map(|(plan, _)| plan.clone());
         read((page, next))
+    }
+
+    async fn create_row(&self, key: &Key, row: &Measures, marks: &[(LaneId, u64)]) -> Answer<bool> {
+        let mut items = self.items();
+        let missing = !items.rows.contains_key(key);
+        if missing {
+            let marks = marks.iter().cloned().collect();
+            items.rows.insert(key.clone(), StoredRow { measures: row.clone(), marks, ..StoredRow::default() });
+        }
+        written(missing)
     }
 
     async fn read_retention(&self) -> Answer<AppRetention> {

@@ -69,7 +69,7 @@ FAULTS = [
      roles.the_role_may_what_committing_and_upkeep_do_and_no_more, None),
     ("a right to query the views", give("dynamodb:Query", {"Fn::GetAtt": ["ViewsTable", "Arn"]}),
      roles.the_role_may_what_committing_and_upkeep_do_and_no_more, None),
-    ("a right to scan the state", give("dynamodb:Scan", STATE),
+    ("a right to delete rows", give("dynamodb:DeleteItem", {"Fn::GetAtt": ["ViewsTable", "Arn"]}),
      roles.the_role_may_what_committing_and_upkeep_do_and_no_more, None),
     ("upkeep that may not see the views",
      put("AggregateRole", "Properties", "Policies", 0, "PolicyDocument", "Statement", 1, "Action",

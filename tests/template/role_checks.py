@@ -2,12 +2,12 @@
 
 from resources import STORES, allowed, granted, listed, mappings, of_type, schedules
 
-# What the commit protocol and upkeep do to each store, and so all that the role may.
+# What the commit protocol, upkeep and audits do to each store, and so all that the role may.
 STORE_ACTIONS = {
     "StateTable.Arn": {
         "dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem",
-        "dynamodb:PartiQLInsert", "dynamodb:PartiQLUpdate", "dynamodb:Query"},
-    "ViewsTable.Arn": {"dynamodb:Scan", "dynamodb:UpdateItem"},
+        "dynamodb:PartiQLInsert", "dynamodb:PartiQLUpdate", "dynamodb:Query", "dynamodb:Scan"},
+    "ViewsTable.Arn": {"dynamodb:PutItem", "dynamodb:Scan", "dynamodb:UpdateItem"},
     "ArchiveBucket.Arn/quarantine/*": {"s3:PutObject"},
 }
 

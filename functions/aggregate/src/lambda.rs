@@ -8,13 +8,14 @@ use serde::Serialize;
 use serde_json::Value;
 use tidemark_archive::{Bucket, ObjectStore, Quarantine};
 use tidemark_ledger::dynamo::{DynamoStore, Tables};
-use tidemark_ledger::{Call, Ledger, Store};
+use tidemark_ledger::{Audit, Call, Ledger, Store};
 use tidemark_runtime::telemetry::start_logging;
 use tidemark_runtime::{Clients, Config, now_ms};
 use tokio::time::Instant;
 use tracing::Instrument;
 
 use crate::raw_body::{RawBody, body};
+use crate::report::audit_emf;
 use crate::upkeep::{Asked, Upkeep};
 use crate::{Aggregate, Report, chain};
 
@@ -52,8 +53,14 @@ async fn invoke<S: Store, O: ObjectStore>(
     let request_id = event.context.request_id.as_str();
     let span = tracing::info_span!("invocation", request_id);
     let call = call(event.context.deadline);
-    if Asked::read(&body())?.is_some() {
-        return Ok(Answer::Upkeep(aggregate.upkeep(call).instrument(span).boxed().await?));
+    match Asked::read(&body())? {
+        Some(Asked::Upkeep) => return Ok(Answer::Upkeep(aggregate.upkeep(call).instrument(span).boxed().await?)),
+        Some(Asked::Audit { repair }) => {
+            let audit = aggregate.audit(repair, call).instrument(span).boxed().await?;
+            println!("{}", audit_emf(&audit, namespace, request_id, now_ms()));
+            return Ok(Answer::Audit(audit));
+        }
+        None => {}
     }
     // Boxed: unboxed, the runtime's layers around it nest types deeper than the compiler goes.
     let (mut report, outcome) = aggregate.handle(body(), call).instrument(span.clone()).boxed().await;
@@ -75,6 +82,7 @@ async fn invoke<S: Store, O: ObjectStore>(
 enum Answer {
     Batch(Report),
     Upkeep(Upkeep),
+    Audit(Audit),
 }
 
 /// When the invocation happens. A deadline that has passed or is impossibly far (emulators send

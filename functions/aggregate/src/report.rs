@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use serde_json::json;
-use tidemark_ledger::Receipt;
+use tidemark_ledger::{Audit, Receipt};
 use tidemark_model::Batch;
 use tidemark_runtime::telemetry::{Unit, emf};
 
@@ -108,4 +108,21 @@ impl Report {
         }
         emf(namespace, "aggregate", ended_ms, &metrics, json!({"requestId": request_id}))
     }
+}
+
+/// The metrics of an audit as an EMF line. `AuditDrift` is what an operator is to be called for.
+pub(crate) fn audit_emf(audit: &Audit, namespace: &str, request_id: &str, ended_ms: i64) -> String {
+    let total = audit.total();
+    let count = |n: usize| n as f64;
+    let metrics = [
+        ("AuditRows", Unit::Count, count(total.rows)),
+        ("AuditDrift", Unit::Count, count(audit.remaining())),
+        ("AuditRepaired", Unit::Count, count(total.repaired)),
+        ("AuditUndecided", Unit::Count, count(total.undecided)),
+        ("AuditSkipped", Unit::Count, count(total.skipped)),
+        ("AuditForgotten", Unit::Count, count(total.forgotten)),
+        ("ReadUnits", Unit::Count, audit.read_units),
+        ("WriteUnits", Unit::Count, audit.write_units),
+    ];
+    emf(namespace, "aggregate", ended_ms, &metrics, json!({"requestId": request_id}))
 }

@@ -1,18 +1,27 @@
-//! Upkeep: what no batch does. A schedule asks for it.
+//! Upkeep and audits: what no batch does. A schedule asks for it, or an operator.
 
 use serde::{Deserialize, Serialize};
 use tidemark_archive::ObjectStore;
-use tidemark_ledger::{Call, LedgerError, Store};
+use tidemark_ledger::{Audit, AuditOptions, Call, LedgerError, Store};
 
 use crate::{Aggregate, chain};
 
 /// Lambda's longest timeout: no invocation can still be at work on what was left pending before.
 const LONGEST_INVOCATION_MS: i64 = 900_000;
 
-/// What a schedule asks for, as its input: `{"job": "upkeep"}`.
+/// What a schedule asks for, as its input: `{"job": "upkeep"}`, `{"job": "audit"}`, or
+/// `{"job": "audit", "repair": true}`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asked {
+    Upkeep,
+    Audit { repair: bool },
+}
+
 #[derive(Debug, Deserialize)]
-pub(crate) struct Asked {
+struct Input {
     job: String,
+    #[serde(default)]
+    repair: bool,
 }
 
 /// What upkeep did.
@@ -30,7 +39,7 @@ pub struct Upkeep {
 
 /// A schedule's input that cannot be done.
 #[derive(Debug, thiserror::Error)]
-#[error("there is no job `{0}`; there is upkeep")]
+#[error("there is no job `{0}`; there are upkeep and audit")]
 pub struct UnknownJob(String);
 
 impl Asked {
@@ -41,10 +50,13 @@ impl Asked {
     pub(crate) fn read(payload: &[u8]) -> Result<Option<Self>, UnknownJob> {
         // A batch is large and begins otherwise: only what can be an input is parsed.
         let is_short = payload.len() < 1_000;
-        match is_short.then(|| serde_json::from_slice::<Self>(payload).ok()).flatten() {
-            Some(asked) if asked.job == "upkeep" => Ok(Some(asked)),
-            Some(asked) => Err(UnknownJob(asked.job)),
-            None => Ok(None),
+        let Some(input) = is_short.then(|| serde_json::from_slice::<Input>(payload).ok()).flatten() else {
+            return Ok(None);
+        };
+        match input.job.as_str() {
+            "upkeep" => Ok(Some(Self::Upkeep)),
+            "audit" => Ok(Some(Self::Audit { repair: input.repair })),
+            _ => Err(UnknownJob(input.job)),
         }
     }
 }
@@ -72,6 +84,28 @@ impl<S: Store, O: ObjectStore> Aggregate<S, O> {
         );
         Ok(done)
     }
+
+    /// Compares every row with what the entities add up to, and repairs what has drifted if that is
+    /// asked for.
+    ///
+    /// # Errors
+    /// If a request fails or the time is up; a repetition begins anew.
+    pub async fn audit(&self, repair: bool, call: Call) -> Result<Audit, LedgerError> {
+        let tombstones_kept = self.settings.tombstone_retention_ms.is_none();
+        let options = AuditOptions { repair, tombstones_kept, ..AuditOptions::default() };
+        let audit = self.ledger.audit(&options, call).await?;
+        let total = audit.total();
+        tracing::info!(
+            rows = total.rows,
+            drifted = total.drifted,
+            repaired = total.repaired,
+            undecided = total.undecided,
+            skipped = total.skipped,
+            forgotten = total.forgotten,
+            "audit done"
+        );
+        Ok(audit)
+    }
 }
 
 #[cfg(test)]
@@ -80,10 +114,13 @@ mod tests {
 
     #[test]
     fn only_a_schedules_input_asks_for_a_job() {
-        assert!(matches!(Asked::read(br#"{"job": "upkeep"}"#), Ok(Some(_))));
-        assert!(matches!(Asked::read(br#"{"records": {}}"#), Ok(None)));
-        assert!(matches!(Asked::read(b"{"), Ok(None)));
+        let asked = |payload: &str| Asked::read(payload.as_bytes()).unwrap();
+        assert_eq!(asked(r#"{"job": "upkeep"}"#), Some(Asked::Upkeep));
+        assert_eq!(asked(r#"{"job": "audit"}"#), Some(Asked::Audit { repair: false }));
+        assert_eq!(asked(r#"{"job": "audit", "repair": true}"#), Some(Asked::Audit { repair: true }));
+        assert_eq!(asked(r#"{"records": {}}"#), None);
+        assert_eq!(asked("{"), None);
         let error = Asked::read(br#"{"job": "cleaning"}"#).unwrap_err();
-        assert_eq!(error.to_string(), "there is no job `cleaning`; there is upkeep");
+        assert_eq!(error.to_string(), "there is no job `cleaning`; there are upkeep and audit");
     }
 }

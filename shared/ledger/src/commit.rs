@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use crate::apply::{Applying, apply, partly_throttled};
-use crate::plan::{Planned, Weightless};
+use crate::plan::{MAX_PLAN_BYTES, Planned, Weightless};
 use crate::requests::{Requests, Retry};
 use crate::{AppRetention, Applied, Cursor, Lane, LaneId, LedgerError, Metered, Plan, PlanId, Store, off_thread};
 
@@ -35,6 +35,8 @@ pub struct Options {
     pub retry: Retry,
     /// How long written plans are kept, in seconds. Longer than anything may stay pending.
     pub plan_retention_s: i64,
+    /// Bytes of a plan at most, compressed: a larger batch is committed as several.
+    pub plan_bytes: usize,
     /// Rows of a ranking that its top must show.
     pub top: usize,
     /// Seeds plan ids and jitter; `None` takes the operating system's randomness.
@@ -43,7 +45,15 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { epoch: 0, concurrency: 32, retry: Retry::default(), plan_retention_s: 14 * 86_400, top: 100, seed: None }
+        Self {
+            epoch: 0,
+            concurrency: 32,
+            retry: Retry::default(),
+            plan_retention_s: 14 * 86_400,
+            plan_bytes: MAX_PLAN_BYTES,
+            top: 100,
+            seed: None,
+        }
     }
 }
 
@@ -172,7 +182,7 @@ impl<S: Store> Ledger<S> {
             check_epoch(cursor, lane, batch)?;
         }
         let through = cursor.as_ref().and_then(|cursor| cursor.through);
-        let intention = intend(Arc::clone(batch), known, through).await?;
+        let intention = intend(Arc::clone(batch), known, through, self.options.plan_bytes).await?;
         if cursor.is_none() && !intention.plans.is_empty() {
             self.begin(lane, batch, call, requests, receipt).await?;
         }
@@ -208,9 +218,10 @@ impl<S: Store> Ledger<S> {
 
     /// The cursor of the lane's next plan. `through` moves as far as the plan's points go.
     fn next_cursor(&self, old: &Cursor, batch: &Batch, call: Call, through: Option<i64>) -> Cursor {
+        let seq = old.seq + 1;
         Cursor {
-            seq: old.seq + 1,
-            plan: PlanId::of_bits(self.random().u128(..)),
+            seq,
+            plan: PlanId::new(seq, self.random().u64(..)),
             pending: true,
             through: old.through.max(through),
             through_ts: old.through_ts.max(through.and_then(|through| batch.newest_ms_through(through))),
@@ -328,11 +339,21 @@ struct Intention {
 }
 
 /// Step 3, off the async thread.
-async fn intend(batch: Arc<Batch>, known: Map<Key, Known>, through: Option<i64>) -> Result<Intention, LedgerError> {
-    off_thread(move || plans(&batch, &known, through)).await.unwrap_or(Err(LedgerError::Deadline))
+async fn intend(
+    batch: Arc<Batch>,
+    known: Map<Key, Known>,
+    through: Option<i64>,
+    plan_bytes: usize,
+) -> Result<Intention, LedgerError> {
+    off_thread(move || plans(&batch, &known, through, plan_bytes)).await.unwrap_or(Err(LedgerError::Deadline))
 }
 
-fn plans(batch: &Batch, known: &Map<Key, Known>, through: Option<i64>) -> Result<Intention, LedgerError> {
+fn plans(
+    batch: &Batch,
+    known: &Map<Key, Known>,
+    through: Option<i64>,
+    plan_bytes: usize,
+) -> Result<Intention, LedgerError> {
     let Fold { mut transitions, duplicates, contradictions } = fold(&batch.changes, known);
     let intention = |plans, more, overflow| Ok(Intention { plans, more, duplicates, contradictions, overflow });
     let admission = Admission::new(known, batch.max_tag_sets);
@@ -344,7 +365,7 @@ fn plans(batch: &Batch, known: &Map<Key, Known>, through: Option<i64>) -> Result
     });
     let admitting = admission.steps(of_points.chain(of_samples));
     if !admitting.is_empty() {
-        return intention(Plan::split(admitting, &[], |_| Rows::default(), None)?, true, 0);
+        return intention(Plan::split(admitting, &[], |_| Rows::default(), None, plan_bytes)?, true, 0);
     }
     // Records that change nothing still move `through` and `through_ts`, by an empty plan: else one of
     // them, coming again below a later `through`, would look like a recreated topic's.
@@ -363,7 +384,7 @@ fn plans(batch: &Batch, known: &Map<Key, Known>, through: Option<i64>) -> Result
         rejects::count(&batch.topic, rejected, &mut rows);
         rows
     };
-    let plans = Plan::split(transitions, &weightless, rows, batch.last_offset())?;
+    let plans = Plan::split(transitions, &weightless, rows, batch.last_offset(), plan_bytes)?;
     intention(plans, false, of_samples + of_points)
 }
 
@@ -378,7 +399,7 @@ fn pointed<'a>(weightless: &'a [Weightless<'a>]) -> impl Iterator<Item = &'a Poi
 fn unwritten(lane: &Lane) -> Cursor {
     Cursor {
         seq: 0,
-        plan: PlanId::of_bits(0),
+        plan: PlanId::new(0, 0),
         pending: false,
         through: None,
         through_ts: None,

@@ -9,6 +9,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 
 mod apply;
+mod audit;
 mod commit;
 pub mod dynamo;
 mod error;
@@ -22,6 +23,7 @@ mod store;
 mod sweep;
 
 pub use apply::Applied;
+pub use audit::{Audit, AuditOptions, Audited, Drift, Scanned};
 pub use commit::{Call, Ledger, Options, Receipt};
 pub use error::{LedgerError, StoreError};
 pub use lane::{Cursor, Lane, LaneId, PlanId};
@@ -29,5 +31,7 @@ pub use off_thread::off_thread;
 pub use plan::{MAX_PLAN_BYTES, Plan};
 pub use rankings::Refreshed;
 pub use requests::Retry;
-pub use store::{Answer, AppRetention, Floor, Metered, Page, Row, RowPage, Store, Units, Written};
+pub use store::{
+    Answer, AppRetention, Floor, Metered, Page, PlanPage, Row, RowPage, Segment, StatePage, Store, Units, Written,
+};
 pub use sweep::Swept;

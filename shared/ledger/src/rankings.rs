@@ -16,7 +16,7 @@ use tidemark_model::views::{Ranking, ranking_of, rankings};
 
 use crate::requests::Requests;
 use crate::rows::{SLACK, new_rank};
-use crate::{Call, Floor, Ledger, LedgerError, Store};
+use crate::{Call, Floor, Ledger, LedgerError, Segment, Store};
 
 /// What a refresh found and did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -66,7 +66,7 @@ impl<S: Store> Ledger<S> {
         let mut highest: BTreeMap<&'static str, BinaryHeap<Reverse<Decimal>>> = BTreeMap::new();
         let mut after = None;
         loop {
-            let (rows, next) = requests.send(|| self.store.rows(after.as_ref())).await?;
+            let (rows, next) = requests.send(|| self.store.rows(Segment::WHOLE, after.as_ref())).await?;
             for (key, row) in &rows {
                 let Some(ranking) = ranking_of(key).filter(|ranking| ranking.is_present(&row.measures)) else {
                     continue;
@@ -98,7 +98,7 @@ impl<S: Store> Ledger<S> {
     ) -> Result<usize, LedgerError> {
         let (mut ranked, mut after) = (0, None);
         loop {
-            let (rows, next) = requests.send(|| self.store.rows(after.as_ref())).await?;
+            let (rows, next) = requests.send(|| self.store.rows(Segment::WHOLE, after.as_ref())).await?;
             for (key, row) in rows.iter().filter(|(key, _)| ranking_of(key) == Some(ranking)) {
                 if let Some(rank) = new_rank(ranking, row, floor) {
                     ranked += usize::from(requests.send(|| self.store.set_rank(key, ranking, row, rank)).await?);

@@ -2,10 +2,10 @@
 
 use std::future::Future;
 use std::iter::Sum;
-use std::ops::AddAssign;
+use std::ops::{AddAssign, RangeInclusive};
 
 use tidemark_model::views::Ranking;
-use tidemark_model::{Decimal, Key, Known, Measures, Transition};
+use tidemark_model::{Decimal, Key, Known, Measures, State, Transition};
 
 use crate::{Cursor, LaneId, PlanId, StoreError};
 
@@ -95,6 +95,20 @@ pub struct Floor {
     pub shown: Option<Decimal>,
     /// How often the floor has been set by a look at all rows.
     pub refreshed: u64,
+}
+
+/// A part of a table's items that can be scanned beside the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// Which, from 0.
+    pub number: u32,
+    /// Of how many.
+    pub of: u32,
+}
+
+impl Segment {
+    /// The whole table as one.
+    pub const WHOLE: Self = Self { number: 0, of: 1 };
 }
 
 /// How long apps' activity and metrics are kept, where that is not the default: days by app.
@@ -196,9 +210,30 @@ pub trait Store: Send + Sync {
     /// For the sweeper: the lanes there are, after one, in pages; an empty page is the end.
     fn lanes(&self, after: Option<&LaneId>) -> impl Future<Output = Answer<Vec<LaneId>>> + Send;
 
-    /// For refreshing floors and for snapshots: the rows there are, strongly consistent, after one,
-    /// in pages; the key to go on after, if there are more.
-    fn rows(&self, after: Option<&Key>) -> impl Future<Output = Answer<RowPage>> + Send;
+    /// For refreshing floors, for snapshots and for the audit, whose marks are answered: the rows there
+    /// are in a segment, strongly consistent, after one, in pages; the key to go on after, if there
+    /// are more.
+    fn rows(&self, segment: Segment, after: Option<&Key>) -> impl Future<Output = Answer<RowPage>> + Send;
+
+    /// For the audit: the entities' states in a segment, likewise.
+    fn states(&self, segment: Segment, after: Option<&Key>) -> impl Future<Output = Answer<StatePage>> + Send;
+
+    /// For the audit: a lane's plans that were written for some seqs, committed or not, strongly
+    /// consistent, after one, in pages; the id to go on after, if there are more.
+    fn plans(
+        &self,
+        lane: &LaneId,
+        seqs: &RangeInclusive<u64>,
+        after: Option<&PlanId>,
+    ) -> impl Future<Output = Answer<PlanPage>> + Send;
+
+    /// For repairs: creates a row IF there is none, with these marks of lanes.
+    fn create_row(
+        &self,
+        key: &Key,
+        row: &Measures,
+        marks: &[(LaneId, u64)],
+    ) -> impl Future<Output = Answer<bool>> + Send;
 
     /// The retention settings.
     fn read_retention(&self) -> impl Future<Output = Answer<AppRetention>> + Send;
@@ -206,3 +241,9 @@ pub trait Store: Send + Sync {
 
 /// Some rows, and the key to go on after.
 pub type RowPage = (Vec<(Key, Row)>, Option<Key>);
+
+/// Some entities' states, and the key to go on after.
+pub type StatePage = (Vec<State>, Option<Key>);
+
+/// Some plans, as they were written, and the id to go on after.
+pub type PlanPage = (Vec<(PlanId, Vec<u8>)>, Option<PlanId>);

@@ -141,23 +141,65 @@ pub fn effects<'a>(transitions: impl IntoIterator<Item = &'a Transition>) -> Row
 /// What states add up to: every row of entities is this sum over all of them, and every tally
 /// counts the rows of its ranking that are there.
 pub fn sum<'a>(states: impl IntoIterator<Item = &'a State>) -> Rows {
+    let mut rows = shares(states);
+    tally(&mut rows);
+    rows
+}
+
+/// What some of the states add, without the tallies: these are counted when all are summed.
+pub fn shares<'a>(states: impl IntoIterator<Item = &'a State>) -> Rows {
     let mut rows = Rows::default();
     let mut contribution = Contribution::default();
     for state in states {
         contribute(state, contribution.coming());
         contribution.settle(&mut rows);
     }
+    rows
+}
+
+/// Counts every ranking's rows that are there.
+pub fn tally(rows: &mut Rows) {
     for ranking in rankings() {
         let competing = rows.iter().filter(|(key, _)| ranking_of(key) == Some(ranking));
         let present = competing.filter(|(_, row)| ranking.is_present(row)).count();
         let present = Decimal::whole(i64::try_from(present).unwrap_or(i64::MAX));
         rows.add(ranking.tally_row(), &[(ranking.tally.1, present)]);
     }
-    rows
 }
 
 fn contribute(state: &State, contribution: &mut Contribution) {
     for view in VIEWS {
         (view.rows)(state, contribution);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::debezium::Cell;
+    use crate::order::Order;
+
+    /// Where two records of one version say different things, the first that arrived stays: else each would
+    /// undo the other whenever one of them comes again.
+    #[test]
+    fn of_equal_versions_the_stored_one_stays_column_by_column() {
+        let version = Version { major: 1, minor: 0, tie: 0 };
+        let order = |status: &str| {
+            let (customer, total) = (Cell::told(Some("c".into())), Cell::told(Some(Decimal::whole(1))));
+            let (status, day) = (Cell::told(Some(status.into())), Cell::untold());
+            State::Order(Box::new(Order {
+                id: "1".into(),
+                deleted: false,
+                customer,
+                total,
+                status,
+                day,
+                expires: None,
+            }))
+        };
+        let key = Key::of("ORDER", "1", "STATE");
+        let known = Map::from_iter([(key.clone(), Known { counter: 1, version, state: order("first") })]);
+        let change = Change { key, version, state: order("second"), claimed: None, told_by: None };
+        assert_eq!(fold(&[change], &known), Fold { transitions: vec![], duplicates: 1, contradictions: 0 });
     }
 }

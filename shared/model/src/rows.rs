@@ -147,6 +147,11 @@ impl Rows {
         self.0.iter()
     }
 
+    /// A row's numbers, if anything was ever added to it.
+    pub fn get(&self, key: &Key) -> Option<&Measures> {
+        self.0.get(key)
+    }
+
     /// The rows that are not all zeros, in the order of their keys.
     pub fn into_sorted(self) -> Vec<(Key, Measures)> {
         let mut rows: Vec<_> = self.0.into_iter().filter(|(_, m)| !m.is_empty()).collect();

@@ -1,5 +1,7 @@
 //! Lanes: cursors, plans, and the list of lanes.
 
+use std::ops::RangeInclusive;
+
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity};
 use tidemark_model::Key;
@@ -8,7 +10,7 @@ use super::DynamoStore;
 use super::conditional::held;
 use super::error::store_error;
 use super::item::{Item, Reading, key_item, number, read_units, string, write_units};
-use crate::{Answer, Cursor, LaneId, Metered, PlanId, StoreError};
+use crate::{Answer, Cursor, LaneId, Metered, PlanId, PlanPage, StoreError};
 
 const LANES: &str = "LANES";
 
@@ -30,12 +32,7 @@ impl DynamoStore {
 
     pub(super) async fn get_plan(&self, lane: &LaneId, plan: &PlanId) -> Answer<Option<Vec<u8>>> {
         let Metered { value, units } = self.get_state_item(&plan_key(lane, plan)).await?;
-        let table = self.tables.state.as_str();
-        let body = |mut item: Item| match item.remove("body") {
-            Some(AttributeValue::B(body)) => Ok(body.into_inner()),
-            _ => Err(Reading { table, item: &item }.unreadable("body")),
-        };
-        Ok(Metered { value: value.map(body).transpose()?, units })
+        Ok(Metered { value: value.map(|item| self.body(item)).transpose()?, units })
     }
 
     pub(super) async fn get_state_item(&self, key: &Key) -> Answer<Option<Item>> {
@@ -139,6 +136,49 @@ impl DynamoStore {
         held(table, answer)
     }
 
+    pub(super) async fn query_plans(
+        &self,
+        lane: &LaneId,
+        seqs: &RangeInclusive<u64>,
+        after: Option<&PlanId>,
+    ) -> Answer<PlanPage> {
+        let table = self.tables.state.as_str();
+        let answer = self
+            .client
+            .query()
+            .table_name(table)
+            .consistent_read(true)
+            .key_condition_expression("#pk = :lane AND #sk BETWEEN :first AND :last")
+            .expression_attribute_names("#pk", "PK")
+            .expression_attribute_names("#sk", "SK")
+            .expression_attribute_values(":lane", string(cursor_key(lane).pk))
+            .expression_attribute_values(":first", string(plan_key(lane, &PlanId::new(*seqs.start(), 0)).sk))
+            .expression_attribute_values(":last", string(plan_key(lane, &PlanId::new(*seqs.end(), u64::MAX)).sk))
+            .set_exclusive_start_key(after.map(|plan| key_item(&plan_key(lane, plan))))
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .send()
+            .await
+            .map_err(|e| store_error("Query", table, e))?;
+        let units = read_units(answer.consumed_capacity());
+        let plan_id = |item: &Item| {
+            let reading = Reading { table, item };
+            let sk = reading.text("SK")?;
+            Ok::<_, StoreError>(PlanId::stored(sk.strip_prefix("PLAN#").ok_or_else(|| reading.unreadable("SK"))?))
+        };
+        let next = answer.last_evaluated_key().map(plan_id).transpose()?;
+        let plans = answer.items.unwrap_or_default().into_iter();
+        let plans = plans.map(|item| Ok((plan_id(&item)?, self.body(item)?))).collect::<Result<_, StoreError>>()?;
+        Ok(Metered { value: (plans, next), units })
+    }
+
+    /// A plan as it was written.
+    fn body(&self, mut item: Item) -> Result<Vec<u8>, StoreError> {
+        match item.remove("body") {
+            Some(AttributeValue::B(body)) => Ok(body.into_inner()),
+            _ => Err(Reading { table: &self.tables.state, item: &item }.unreadable("body")),
+        }
+    }
+
     pub(super) async fn query_lanes(&self, after: Option<&LaneId>) -> Answer<Vec<LaneId>> {
         let table = self.tables.state.as_str();
         let answer = self
@@ -149,6 +189,8 @@ impl DynamoStore {
             .expression_attribute_names("#pk", "PK")
             .expression_attribute_names("#sk", "SK")
             .expression_attribute_values(":lanes", string(LANES))
+            // A lane that has just been registered may be at work.
+            .consistent_read(true)
             // No lane's id sorts below a space, and an empty string is no key.
             .expression_attribute_values(":after", string(after.map_or(" ".to_owned(), LaneId::to_string)))
             .return_consumed_capacity(ReturnConsumedCapacity::Total)

@@ -11,7 +11,8 @@
 //! | row (views) | as the view says | as the view says | one number per measure, `TTL`, `board` and `rank` if ranked, marks |
 //!
 //! A mark is a number under `~{lane}`: the seq of the lane's last plan that changed the item. A row
-//! that competes in a ranking keeps under `^{lane}` what it read before that plan's addition.
+//! that competes in a ranking keeps under `^{lane}` what it read before that plan's addition. The audit
+//! marks the rows that it repairs under `~audit`, and counts its repairs of each there.
 
 mod conditional;
 mod entities;
@@ -20,13 +21,19 @@ mod item;
 mod lanes;
 mod read;
 mod rows;
+mod scan;
 mod settings;
+
+use std::ops::RangeInclusive;
 
 use aws_sdk_dynamodb::Client;
 use tidemark_model::views::Ranking;
 use tidemark_model::{Decimal, Key, Known, Measures, Transition};
 
-use crate::{Answer, AppRetention, Cursor, Floor, LaneId, Page, PlanId, Row, RowPage, Store, Written};
+use crate::{
+    Answer, AppRetention, Cursor, Floor, LaneId, Page, PlanId, PlanPage, Row, RowPage, Segment, StatePage, Store,
+    Written,
+};
 
 /// The two tables of a deployment.
 #[derive(Clone, Debug)]
@@ -119,8 +126,20 @@ impl Store for DynamoStore {
         self.query_lanes(after).await
     }
 
-    async fn rows(&self, after: Option<&Key>) -> Answer<RowPage> {
-        self.scan_rows(after).await
+    async fn rows(&self, segment: Segment, after: Option<&Key>) -> Answer<RowPage> {
+        self.scan_rows(segment, after).await
+    }
+
+    async fn states(&self, segment: Segment, after: Option<&Key>) -> Answer<StatePage> {
+        self.scan_states(segment, after).await
+    }
+
+    async fn plans(&self, lane: &LaneId, seqs: &RangeInclusive<u64>, after: Option<&PlanId>) -> Answer<PlanPage> {
+        self.query_plans(lane, seqs, after).await
+    }
+
+    async fn create_row(&self, key: &Key, row: &Measures, marks: &[(LaneId, u64)]) -> Answer<bool> {
+        self.put_row(key, row, marks).await
     }
 
     async fn read_retention(&self) -> Answer<AppRetention> {

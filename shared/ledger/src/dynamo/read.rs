@@ -2,15 +2,14 @@
 
 use std::time::Duration;
 
-use aws_sdk_dynamodb::types::ReturnConsumedCapacity;
 use tidemark_model::views::{self, Ranking, VIEWS};
 use tidemark_model::{Decimal, Key, Measures, State};
 
 use super::DynamoStore;
 use super::error::store_error;
-use super::item::{Reading, key_item, number, read_units, string};
+use super::item::{Reading, number, string};
 use super::rows::read_row;
-use crate::{Answer, Metered, Page, RowPage, Store, StoreError};
+use crate::{Page, Segment, Store, StoreError};
 
 /// Before keys are asked for again that a throttled read left out.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -24,7 +23,7 @@ impl DynamoStore {
     pub async fn read_tables(&self, now_ms: i64) -> Result<views::Tables, StoreError> {
         let (mut rows, mut after) = (Vec::new(), None);
         loop {
-            let (page, next) = self.rows(after.as_ref()).await?.value;
+            let (page, next) = self.rows(Segment::WHOLE, after.as_ref()).await?.value;
             rows.extend(page.into_iter().map(|(key, row)| (key, row.measures)).filter(|(_, row)| is_kept(row, now_ms)));
             after = next;
             if after.is_none() {
@@ -39,27 +38,6 @@ impl DynamoStore {
             }
         }
         Ok(tables)
-    }
-
-    pub(super) async fn scan_rows(&self, after: Option<&Key>) -> Answer<RowPage> {
-        let table = self.tables.views.as_str();
-        let answer = self
-            .client
-            .scan()
-            .table_name(table)
-            .consistent_read(true)
-            .set_exclusive_start_key(after.map(key_item))
-            .return_consumed_capacity(ReturnConsumedCapacity::Total)
-            .send()
-            .await
-            .map_err(|e| store_error("Scan", table, e))?;
-        let row = |item| {
-            let reading = Reading { table, item };
-            Ok::<_, StoreError>((reading.key()?, read_row(&reading, None)?))
-        };
-        let rows = answer.items().iter().map(row).collect::<Result<_, _>>()?;
-        let next = answer.last_evaluated_key().map(|item| Reading { table, item }.key()).transpose()?;
-        Ok(Metered { value: (rows, next), units: read_units(answer.consumed_capacity()) })
     }
 
     /// The states on a board, the lowest rank first.

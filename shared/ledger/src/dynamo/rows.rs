@@ -90,6 +90,28 @@ impl DynamoStore {
         Ok(Metered { value, units })
     }
 
+    pub(super) async fn put_row(&self, key: &Key, row: &Measures, marks: &[(LaneId, u64)]) -> Answer<bool> {
+        let table = self.tables.views.as_str();
+        let mut item = key_item(key);
+        item.extend(row.iter().map(|(name, n)| (name.to_owned(), number(n))));
+        item.extend(marks.iter().map(|(lane, seq)| (lane.mark(), number(seq))));
+        let answer = self
+            .client
+            .put_item()
+            .table_name(table)
+            .set_item(Some(item))
+            .condition_expression("attribute_not_exists(#pk)")
+            .expression_attribute_names("#pk", "PK")
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .send()
+            .await;
+        match answer {
+            Ok(answer) => Ok(Metered { value: true, units: write_units(answer.consumed_capacity()) }),
+            Err(error) if is_condition_failed(&error) => Ok(Metered { value: false, units: REFUSED }),
+            Err(error) => Err(store_error("PutItem", table, error)),
+        }
+    }
+
     pub(super) async fn put_extreme(&self, key: &Key, name: &'static str, value: Decimal) -> Answer<bool> {
         let table = self.tables.views.as_str();
         let beyond = if Combine::of(name) == Combine::Least { ">" } else { "<" };

@@ -7,7 +7,7 @@ use compact_str::CompactString;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::{ONE, Tables, View};
+use super::{ONE, Source, Tables, View};
 use crate::activity::Sighted;
 use crate::number::Number;
 use crate::rows::Contribution;
@@ -15,7 +15,8 @@ use crate::time::{MINUTE_MS, window_start};
 use crate::{Decimal, Key, State};
 
 /// The view.
-pub const VIEW: View = View { name: "apps", rows, board: None, ranking: None, document };
+pub const VIEW: View =
+    View { name: "apps", kind: KIND, rows, source: Source::Entities, board: None, ranking: None, document };
 
 const KIND: &str = "APP";
 const WINDOW_MS: i64 = 15 * MINUTE_MS;

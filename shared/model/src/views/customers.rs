@@ -3,13 +3,21 @@
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::{CURRENT, ONE, Ranking, Tables, View, summary};
+use super::{CURRENT, ONE, Ranking, Source, Tables, View, summary};
 use crate::number::{Id, Number};
 use crate::rows::Contribution;
 use crate::{Key, State};
 
 /// The view.
-pub const VIEW: View = View { name: "customers", rows, board: None, ranking: Some(RANKING), document };
+pub const VIEW: View = View {
+    name: "customers",
+    kind: KIND,
+    rows,
+    source: Source::Entities,
+    board: None,
+    ranking: Some(RANKING),
+    document,
+};
 
 const KIND: &str = "CUSTOMER";
 const RANKING: Ranking =

@@ -4,13 +4,14 @@ use compact_str::CompactString;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::{ONE, Tables, View};
+use super::{ONE, Source, Tables, View};
 use crate::number::Number;
 use crate::rows::Contribution;
 use crate::{Key, State};
 
 /// The view.
-pub const VIEW: View = View { name: "dailySales", rows, board: None, ranking: None, document };
+pub const VIEW: View =
+    View { name: "dailySales", kind: KIND, rows, source: Source::Entities, board: None, ranking: None, document };
 
 const KIND: &str = "SALES";
 

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::{Tables, View};
+use super::{Source, Tables, View};
 use crate::metric::Series;
 use crate::number::Number;
 use crate::rows::{Contribution, TTL, seconds_up};
@@ -16,7 +16,8 @@ use crate::time::{MINUTE_MS, window_start};
 use crate::{Decimal, Key, Measures, State};
 
 /// The view.
-pub const VIEW: View = View { name: "metrics", rows, board: None, ranking: None, document };
+pub const VIEW: View =
+    View { name: "metrics", kind: KIND, rows, source: Source::Points, board: None, ranking: None, document };
 
 const KIND: &str = "METRIC";
 /// The windows: what their rows are called, and their width in ms.

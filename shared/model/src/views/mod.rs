@@ -45,14 +45,31 @@ const ONE: Decimal = Decimal::whole(1);
 pub struct View {
     /// Its name in documents and archives.
     pub name: &'static str,
+    /// The kind of its rows: the first part of their partition keys.
+    pub kind: &'static str,
     /// The rows a state adds to.
     pub rows: fn(&State, &mut Contribution),
+    /// What its rows can be recomputed from.
+    pub source: Source,
     /// The board that the view keeps, if it lists states.
     pub board: Option<Board>,
     /// How the view's rows compete, if they do.
     pub ranking: Option<Ranking>,
     /// The whole view as a JSON document, money as exact decimal numbers.
     pub document: fn(&Tables) -> serde_json::Result<Box<RawValue>>,
+}
+
+/// What a view's rows can be recomputed from, when they are audited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// Entities that stay, or stay as long as their window's row.
+    Entities,
+    /// The same; but these numbers count tombstones, which may be forgotten before the row.
+    Tombstones(&'static [&'static str]),
+    /// Entities that are forgotten before the row: those that are left add up to less.
+    Forgotten,
+    /// The stream alone: points are in the rows, too, and leave nothing else behind.
+    Points,
 }
 
 /// A list of states in a sparse index: the ones that have a rank on it.
@@ -100,6 +117,11 @@ pub fn listed(state: &State) -> Option<(&'static str, i64)> {
 /// Every ranking there is.
 pub fn rankings() -> impl Iterator<Item = &'static Ranking> {
     VIEWS.iter().filter_map(|view| view.ranking.as_ref())
+}
+
+/// The view that a row belongs to; `None` for what is counted beside the views.
+pub fn view_of(row: &Key) -> Option<&'static View> {
+    VIEWS.iter().find(|view| row.is_of(view.kind))
 }
 
 /// The ranking that a row competes in.

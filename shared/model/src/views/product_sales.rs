@@ -3,13 +3,21 @@
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::{CURRENT, ONE, Ranking, Tables, View, summary};
+use super::{CURRENT, ONE, Ranking, Source, Tables, View, summary};
 use crate::number::{Id, Number};
 use crate::rows::Contribution;
 use crate::{Decimal, Key, State};
 
 /// The view.
-pub const VIEW: View = View { name: "productSales", rows, board: None, ranking: Some(RANKING), document };
+pub const VIEW: View = View {
+    name: "productSales",
+    kind: KIND,
+    rows,
+    source: Source::Entities,
+    board: None,
+    ranking: Some(RANKING),
+    document,
+};
 
 const KIND: &str = "PRODUCTSALES";
 const RANKING: Ranking =

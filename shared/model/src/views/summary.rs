@@ -5,13 +5,14 @@
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::{CURRENT, ONE, Tables, View};
+use super::{CURRENT, ONE, Source, Tables, View};
 use crate::number::Number;
 use crate::rows::Contribution;
 use crate::{Key, State};
 
 /// The view.
-pub const VIEW: View = View { name: "summary", rows, board: None, ranking: None, document };
+pub const VIEW: View =
+    View { name: "summary", kind: KIND, rows, source: Source::Entities, board: None, ranking: None, document };
 
 /// Its only row is this kind's current total.
 const ROW: Key = Key::fixed(KIND, CURRENT);

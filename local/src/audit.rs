@@ -1,0 +1,94 @@
+//! The audit on the command line: where the tables are, progress, and the verdict.
+
+use std::error::Error;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use tidemark_ledger::dynamo::{DynamoStore, Tables};
+use tidemark_ledger::{AuditOptions, Call, Ledger, Options, Retry, Scanned};
+use tidemark_runtime::{Clients, now_ms};
+
+use crate::cli::Audit;
+use crate::show;
+use crate::stack::{STATE_TABLE, VIEWS_TABLE, sdk_config};
+
+/// Audits the tables and prints what was found; fails if drift remains.
+///
+/// # Errors
+/// If the tables are not named or a request fails.
+pub async fn run(asked: &Audit) -> Result<ExitCode, Box<dyn Error>> {
+    let local = |name: &str| asked.dynamodb_endpoint.is_some().then(|| name.to_owned());
+    let named = |given: &Option<String>, variable: &str, option: &str, default: &str| {
+        let named = given.clone().or_else(|| std::env::var(variable).ok()).or_else(|| local(default));
+        named.ok_or_else(|| format!("which table? Say it by {option}, or by the variable {variable}"))
+    };
+    let tables = Tables {
+        state: named(&asked.state_table, "STATE_TABLE", "--state-table", STATE_TABLE)?,
+        views: named(&asked.views_table, "VIEWS_TABLE", "--views-table", VIEWS_TABLE)?,
+    };
+    // Who audits waits at the terminal: a store that is not there is said soon.
+    let retry = Retry { initial: Duration::from_millis(200), cap: Duration::from_secs(10), ..Retry::default() };
+    let clients = match &asked.dynamodb_endpoint {
+        Some(url) => {
+            let config = sdk_config(Some(url), false).await;
+            Clients::new(&config, &config, &retry)
+        }
+        None => Clients::from_env(&retry).await,
+    };
+    let ledger = Ledger::new(DynamoStore::new(clients.dynamodb, tables), Options { retry, ..Options::default() });
+    let options = AuditOptions {
+        segments: asked.segments,
+        rounds: asked.rounds as usize,
+        repair: asked.repair,
+        tombstones_kept: asked.tombstones_kept,
+        scanned: Arc::default(),
+    };
+    let progress = Progress::start(Arc::clone(&options.scanned))?;
+    let audit = ledger.audit(&options, Call { now_ms: now_ms(), deadline: None }).await;
+    drop(progress);
+    let audit = audit?;
+    if asked.json {
+        println!("{}", serde_json::to_string(&audit)?);
+    } else {
+        println!("{}", show::audit(&audit));
+    }
+    Ok(if audit.remaining() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// How far the scans have come, on standard error, until it is dropped.
+struct Progress {
+    bar: ProgressBar,
+    ticker: tokio::task::JoinHandle<()>,
+}
+
+impl Progress {
+    fn start(scanned: Arc<Scanned>) -> Result<Self, Box<dyn Error>> {
+        const EVERY: Duration = Duration::from_millis(200);
+        let bar = ProgressBar::new_spinner();
+        bar.set_style(ProgressStyle::with_template("{spinner} {elapsed_precise} {msg}")?);
+        let shown = bar.clone();
+        let ticker = tokio::spawn(async move {
+            loop {
+                let (entities, rows) = (&scanned.entities, &scanned.rows);
+                shown.set_message(format!(
+                    "{} entities and {} rows read",
+                    entities.load(Ordering::Relaxed),
+                    rows.load(Ordering::Relaxed)
+                ));
+                shown.tick();
+                tokio::time::sleep(EVERY).await;
+            }
+        });
+        Ok(Self { bar, ticker })
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.ticker.abort();
+        self.bar.finish_and_clear();
+    }
+}

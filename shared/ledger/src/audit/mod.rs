@@ -1,0 +1,291 @@
+//! The audit: every row recomputed from the entities that there are, beside running commits.
+//!
+//! One *look* reads, strongly consistent and in this order: all lanes' cursors; all rows and all entities,
+//! in segments beside each other; all cursors again. A plan is *in flight* if it was pending at the first
+//! cursors, or committed between these and the second. A row that no plan in flight moves stands still
+//! over the whole look:
+//!
+//! - A plan before those in flight was finished when its cursor was read first. All its writes came before
+//!   that, so the entities that are read show it, and so do the rows.
+//! - A plan after those in flight is committed after the second cursors, and writes nothing before. It is in
+//!   neither.
+//! - A plan in flight may be in both, in either or in part. It moves the rows that its transitions move,
+//!   each taken alone, and those of its points; and the tallies of rankings that such a row competes in.
+//!
+//! So such a row that differs from the sum has *drifted*, whatever else is written. The others are
+//! *undecided*, and looked at again. That a row's marks stay does not show that it stands still: a plan may
+//! move one entity into a row and another out of it, leave the row as it is, and be seen in part.
+//! Which plans were committed is known by the cursors' seqs, and what is in them by their ids, which begin
+//! with the seq. One that is not found, because it is another release's, leaves all rows undecided.
+//!
+//! Places in rankings are compared likewise, with the readers' floor as it was before the rows were read:
+//! a floor that is raised takes no right place away, and one that is lowered admits more.
+
+mod compare;
+mod repair;
+mod report;
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use futures_util::{StreamExt, TryStreamExt, future, stream};
+use tidemark_model::fold::{effects, shares, tally};
+use tidemark_model::views::{ranking_of, rankings};
+use tidemark_model::{Key, Map, Rows};
+use tokio::time::{Instant, sleep};
+
+pub use self::report::{Audit, Audited, Drift};
+
+use self::compare::{Rules, Unlike, compare};
+use self::report::Findings;
+use crate::requests::Requests;
+use crate::{Call, Cursor, Floor, LaneId, Ledger, LedgerError, Plan, Row, Segment, Store, off_thread};
+
+/// How an audit works.
+#[derive(Clone, Debug)]
+pub struct AuditOptions {
+    /// Parts of each table that are scanned beside each other.
+    pub segments: u32,
+    /// Looks at most, while rows are undecided. Repairs take two more: what they left is looked at.
+    pub rounds: usize,
+    /// Whether drift is repaired.
+    pub repair: bool,
+    /// Whether tombstones are kept for ever, and always were: then what counts them is exact.
+    pub tombstones_kept: bool,
+    /// How far the present look has come.
+    pub scanned: Arc<Scanned>,
+}
+
+impl Default for AuditOptions {
+    fn default() -> Self {
+        Self { segments: 8, rounds: 3, repair: false, tombstones_kept: false, scanned: Arc::default() }
+    }
+}
+
+/// Items that a look has read so far.
+#[derive(Debug, Default)]
+pub struct Scanned {
+    /// Entities.
+    pub entities: AtomicUsize,
+    /// Rows.
+    pub rows: AtomicUsize,
+}
+
+/// What one look has read.
+struct Look {
+    before: Cursors,
+    floors: BTreeMap<&'static str, Floor>,
+    stored: Map<Key, Row>,
+    computed: Rows,
+    after: Cursors,
+}
+
+type Cursors = BTreeMap<LaneId, Cursor>;
+
+impl<S: Store> Ledger<S> {
+    /// Compares every row with the sum over the entities, and repairs those that have drifted if that is
+    /// asked for.
+    ///
+    /// # Errors
+    /// If a request fails, or the deadline comes before the first look is done. A repetition begins anew.
+    pub async fn audit(&self, options: &AuditOptions, call: Call) -> Result<Audit, LedgerError> {
+        let requests = self.requests(call);
+        let rules = Rules { now_ms: call.now_ms, tombstones_kept: options.tombstones_kept };
+        let rounds = options.rounds.max(1) + if options.repair { 2 } else { 0 };
+        let mut findings = Findings::default();
+        for round in 1..=rounds {
+            match self.audit_once(options, rules, round < rounds, &mut findings, &requests).await {
+                // What earlier rounds found stands.
+                Err(LedgerError::Deadline) if round > 1 => break,
+                outcome => outcome?,
+            }
+            let pause = self.options.retry.initial;
+            let is_late = call.deadline.is_some_and(|deadline| Instant::now() + pause >= deadline);
+            if !findings.are_open(options.repair) || is_late {
+                break;
+            }
+            if round < rounds {
+                sleep(pause).await;
+            }
+        }
+        Ok(findings.into_audit(requests.spent()))
+    }
+
+    async fn audit_once(
+        &self,
+        options: &AuditOptions,
+        rules: Rules,
+        may_repair: bool,
+        findings: &mut Findings,
+        requests: &Requests,
+    ) -> Result<(), LedgerError> {
+        let look = self.look(options, requests).await?;
+        let open = findings.open(options.repair);
+        let compared = off_thread(move || {
+            let compared = compare(&look, rules, open.as_ref());
+            (look, open, compared)
+        });
+        let (look, open, mut compared) = compared.await.ok_or(LedgerError::Deadline)?;
+        let drifted: HashSet<Key> = compared.unlike.iter().filter(|row| row.has_drifted()).map(Unlike::key).collect();
+        if !drifted.is_empty() {
+            let moved = self.moved(&look, drifted, requests).await?;
+            let is_moved = |key: &Key| moved.as_ref().is_none_or(|moved| moved.contains(key));
+            compared.unlike.iter_mut().filter(|row| is_moved(&row.key)).for_each(Unlike::leave_undecided);
+        }
+        tracing::info!(
+            lanes = look.after.len(),
+            rows = look.stored.len(),
+            drifted = compared.unlike.iter().filter(|row| row.has_drifted()).count(),
+            "tables were audited"
+        );
+        if options.repair && may_repair {
+            self.repair(&look, &compared.unlike, requests).await?;
+        }
+        findings.add(compared, open.as_ref(), options.scanned.entities.load(Ordering::Relaxed));
+        Ok(())
+    }
+
+    async fn look(&self, options: &AuditOptions, requests: &Requests) -> Result<Look, LedgerError> {
+        let before = self.cursors(requests).await?;
+        let mut floors = BTreeMap::new();
+        for ranking in rankings() {
+            floors.insert(ranking.board, requests.send(|| self.store.read_floor(ranking)).await?);
+        }
+        let Scanned { entities, rows } = &*options.scanned;
+        entities.store(0, Ordering::Relaxed);
+        rows.store(0, Ordering::Relaxed);
+        let of = options.segments.max(1);
+        let segments = || (0..of).map(move |number| Segment { number, of });
+        let stored: Vec<_> = segments().map(|segment| self.stored(segment, rows, requests)).collect();
+        let computed: Vec<_> = segments().map(|segment| self.computed(segment, entities, requests)).collect();
+        let (stored, computed) = future::try_join(future::try_join_all(stored), future::try_join_all(computed)).await?;
+        let sums = off_thread(move || {
+            let mut all = Rows::default();
+            computed.into_iter().for_each(|rows| all.merge(rows));
+            tally(&mut all);
+            (stored.into_iter().flatten().collect(), all)
+        });
+        let (stored, computed) = sums.await.ok_or(LedgerError::Deadline)?;
+        let after = self.cursors(requests).await?;
+        Ok(Look { before, floors, stored, computed, after })
+    }
+
+    /// Where all lanes stand.
+    async fn cursors(&self, requests: &Requests) -> Result<Cursors, LedgerError> {
+        let (mut cursors, mut after) = (Cursors::new(), None);
+        loop {
+            let lanes = requests.send(|| self.store.lanes(after.as_ref())).await?;
+            let reads: Vec<_> = lanes.iter().map(|lane| self.cursor(lane, requests)).collect();
+            let read: Vec<_> = stream::iter(reads).buffered(self.options.concurrency).try_collect().await?;
+            after = lanes.last().cloned();
+            cursors.extend(lanes.into_iter().zip(read).filter_map(|(lane, cursor)| Some((lane, cursor?))));
+            if after.is_none() {
+                return Ok(cursors);
+            }
+        }
+    }
+
+    async fn cursor(&self, lane: &LaneId, requests: &Requests) -> Result<Option<Cursor>, LedgerError> {
+        requests.send(|| self.store.read_cursor(lane)).await
+    }
+
+    /// The rows of a segment.
+    async fn stored(
+        &self,
+        segment: Segment,
+        scanned: &AtomicUsize,
+        requests: &Requests,
+    ) -> Result<Vec<(Key, Row)>, LedgerError> {
+        let (mut stored, mut after) = (Vec::new(), None);
+        loop {
+            let (rows, next) = requests.send(|| self.store.rows(segment, after.as_ref())).await?;
+            scanned.fetch_add(rows.len(), Ordering::Relaxed);
+            stored.extend(rows);
+            after = next;
+            if after.is_none() {
+                return Ok(stored);
+            }
+        }
+    }
+
+    /// What the entities of a segment add up to. No more than a page of them is held.
+    async fn computed(
+        &self,
+        segment: Segment,
+        scanned: &AtomicUsize,
+        requests: &Requests,
+    ) -> Result<Rows, LedgerError> {
+        let (mut computed, mut after) = (Rows::default(), None);
+        loop {
+            let (states, next) = requests.send(|| self.store.states(segment, after.as_ref())).await?;
+            scanned.fetch_add(states.len(), Ordering::Relaxed);
+            let sum = off_thread(move || {
+                computed.merge(shares(&states));
+                computed
+            });
+            computed = sum.await.ok_or(LedgerError::Deadline)?;
+            after = next;
+            if after.is_none() {
+                return Ok(computed);
+            }
+        }
+    }
+
+    /// Of some rows, those that a plan in flight moves; `None` if that is not known.
+    async fn moved(
+        &self,
+        look: &Look,
+        rows: HashSet<Key>,
+        requests: &Requests,
+    ) -> Result<Option<HashSet<Key>>, LedgerError> {
+        let rows = Arc::new(rows);
+        let in_flight = look.after.iter().filter_map(|(lane, after)| {
+            let first = look.before.get(lane).map_or(1, |before| before.seq + u64::from(!before.pending));
+            (first <= after.seq).then_some((lane, first..=after.seq))
+        });
+        let reads: Vec<_> =
+            in_flight.map(|(lane, seqs)| self.moved_by(lane, seqs, Arc::clone(&rows), requests)).collect();
+        let moved: Vec<_> = stream::iter(reads).buffer_unordered(self.options.concurrency).try_collect().await?;
+        Ok(moved.into_iter().collect::<Option<Vec<_>>>().map(|moved| moved.into_iter().flatten().collect()))
+    }
+
+    /// The same for a lane's plans of some seqs.
+    async fn moved_by(
+        &self,
+        lane: &LaneId,
+        seqs: RangeInclusive<u64>,
+        rows: Arc<HashSet<Key>>,
+        requests: &Requests,
+    ) -> Result<Option<HashSet<Key>>, LedgerError> {
+        let (mut moved, mut found, mut after) = (HashSet::new(), BTreeSet::new(), None);
+        loop {
+            let (plans, next) = requests.send(|| self.store.plans(lane, &seqs, after.as_ref())).await?;
+            found.extend(plans.iter().filter_map(|(plan, _)| plan.seq()));
+            let rows = Arc::clone(&rows);
+            let page = off_thread(move || {
+                let mut moved = HashSet::new();
+                for (_, body) in plans {
+                    moved.extend(touched(&Plan::decode(&body)?).filter(|key| rows.contains(key)));
+                }
+                Ok::<_, LedgerError>(moved)
+            });
+            moved.extend(page.await.ok_or(LedgerError::Deadline)??);
+            after = next;
+            if after.is_none() {
+                break;
+            }
+        }
+        Ok(seqs.into_iter().all(|seq| found.contains(&seq)).then_some(moved))
+    }
+}
+
+/// The rows that a plan moves, be it only for a moment.
+fn touched(plan: &Plan) -> impl Iterator<Item = Key> {
+    let rows = effects(&plan.transitions);
+    let mut keys: HashSet<Key> = rows.iter().map(|(key, _)| key.clone()).collect();
+    keys.extend(plan.points.iter().map(|(key, _)| key.clone()));
+    let tallies: HashSet<Key> = keys.iter().filter_map(ranking_of).map(|ranking| ranking.tally_row()).collect();
+    keys.into_iter().chain(tallies)
+}
