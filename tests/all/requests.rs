@@ -143,7 +143,7 @@ async fn a_lane_whose_id_another_has_fails_closed() {
     let lane = Lane::of(&batch, 0);
     let cursor = Cursor {
         seq: 1,
-        plan: PlanId::of_bits(1),
+        plan: PlanId::new(1, 1),
         pending: false,
         through: None,
         through_ts: None,

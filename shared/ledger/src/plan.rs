@@ -178,7 +178,8 @@ mod tests {
 
     #[test]
     fn a_row_takes_as_many_numbers_as_a_request_and_no_more() {
-        let outline_of = |offsets| outline(&Plan::split(vec![], &rejects(offsets), rows(1), Some(9_999)).unwrap());
+        let outline_of =
+            |offsets| outline(&Plan::split(vec![], &rejects(offsets), rows(1), Some(9_999), MAX_PLAN_BYTES).unwrap());
         assert_eq!(outline_of(0..150), [(0, 150, Some(9_999))]);
         assert_eq!(outline_of(1_000..1_151), [(0, 75, Some(1_074)), (0, 76, Some(9_999))]);
     }
@@ -188,7 +189,7 @@ mod tests {
         let transitions = |n| (0..n).map(|id| transition(id, "")).collect::<Vec<_>>();
         let points = [(0, 60, Some(10)), (0, 120, Some(12)), (0, 120, Some(14)), (0, 120, Some(20))];
         for n in [1, 3] {
-            let plans = Plan::split(transitions(n), &rejects(10..17), rows(60), Some(20)).unwrap();
+            let plans = Plan::split(transitions(n), &rejects(10..17), rows(60), Some(20), MAX_PLAN_BYTES).unwrap();
             let (first, last) = plans.split_at(n as usize);
             assert_eq!(outline(first), vec![(1, 0, None); n as usize]);
             assert_eq!(outline(last), points);
@@ -200,11 +201,14 @@ mod tests {
         let too_large = |outcome: Result<Vec<Planned>, LedgerError>| {
             assert!(matches!(outcome, Err(LedgerError::PlanTooLarge { .. })), "{outcome:?}");
         };
-        too_large(Plan::split(vec![], &rejects(0..1), rows(151), None));
-        let mut rng = fastrand::Rng::with_seed(1);
-        let noise: String = (0..2 * MAX_PLAN_BYTES).map(|_| rng.alphanumeric()).collect();
-        too_large(Plan::split(vec![transition(1, &noise)], &[], rows(0), None));
-        too_large(Plan::split(vec![transition(1, &noise)], &rejects(0..1), rows(0), None));
+        too_large(Plan::split(vec![], &rejects(0..1), rows(151), None, MAX_PLAN_BYTES));
+        let one = |weightless: &[Weightless<'_>], most_bytes| {
+            Plan::split(vec![transition(1, "")], weightless, rows(0), None, most_bytes)
+        };
+        let bytes = one(&[], MAX_PLAN_BYTES).unwrap()[0].body.len();
+        assert!(one(&[], bytes).is_ok(), "to the last byte");
+        too_large(one(&[], bytes - 1));
+        too_large(one(&rejects(0..1), bytes - 1));
     }
 
     #[test]
@@ -212,8 +216,8 @@ mod tests {
         let plan = |letters: usize| Plan { transitions: vec![transition(1, &"a".repeat(letters))], points: vec![] };
         let rest = serde_json::to_vec(&plan(0)).unwrap().len();
         let longest = plan(MAX_PLAN_TEXT - rest);
-        assert_eq!(Plan::decode(&longest.encode().unwrap()).unwrap(), longest);
-        let longer = plan(MAX_PLAN_TEXT - rest + 1).encode();
+        assert_eq!(Plan::decode(&longest.encode(MAX_PLAN_BYTES).unwrap()).unwrap(), longest);
+        let longer = plan(MAX_PLAN_TEXT - rest + 1).encode(MAX_PLAN_BYTES);
         assert!(matches!(longer, Err(LedgerError::PlanTooLarge { bytes }) if bytes == MAX_PLAN_TEXT + 1), "{longer:?}");
     }
 }

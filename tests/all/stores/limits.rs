@@ -208,7 +208,7 @@ async fn a_query_is_metered_as_a_whole(place: Place) {
     for lane in (0..18).map(|n| lane(&format!("metered {n}"))) {
         place.store.register_lane(&lane, &"x".repeat(1_000)).await.unwrap();
     }
-    assert_eq!(place.store.lanes(None).await.unwrap().units.read, 2.5);
+    assert_eq!(place.store.lanes(None).await.unwrap().units.read, 5.0);
 }
 
 /// Of keys that are not there, too: half a unit each, eventually consistent.
