@@ -23,6 +23,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use run::Run;
+use tidemark_tests::say;
 use world::{Without, World};
 
 /// Runs in CI.
@@ -94,7 +95,7 @@ fn whatever_happens_every_view_reads_the_truth() {
         panic!("{failure}");
     }
     let tally = tally.into_inner().unwrap();
-    println!("{} runs in {:.0} s: {tally:?}", seeds.end - seeds.start, started.elapsed().as_secs_f64());
+    say(&format!("{} runs in {:.0} s: {tally:?}", seeds.end - seeds.start, started.elapsed().as_secs_f64()));
     for what in HAPPENS {
         let runs = tally.get(what).copied().unwrap_or_default();
         assert!(runs >= 20 || seeds.end - seeds.start < SEEDS, "{what} in {runs} runs: too few show it");
