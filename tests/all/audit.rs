@@ -7,16 +7,19 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use bytes::Bytes;
 use clap::Parser;
 use serde_json::{Value, json};
-use tidemark_ledger::{Audit, AuditOptions, Call, Floor, Ledger, LedgerError, Options, Store};
+use tidemark_ledger::{Audit, AuditOptions, Audited, Call, Floor, Ledger, LedgerError, Options, Store};
 use tidemark_local::cli;
 use tidemark_local::stack::{LocalAggregate, Stack, VIEWS_TABLE};
 use tidemark_model::time::DAY_MS;
 use tidemark_model::views::{CURRENT, ranking_of, rankings};
-use tidemark_model::{Decimal, Key, Measures, Rows};
+use tidemark_model::{Decimal, Key, Measures, Rows, Settings};
 use tidemark_tests::faulty::{Fault, Faulty};
 use tidemark_tests::memory::{MemoryObjects, MemoryStore, StoredRow};
 use tidemark_tests::values::{self, TAKEN_MS, change, metric, tracked, with};
-use tidemark_tests::{NOW_MS, aggregate, call, envelope, handle, invocation, options, product, records};
+use tidemark_tests::{
+    NOW_MS, aggregate, aggregate_with, call, envelope, handle, invocation, options, product, records,
+};
+use tokio::time::Instant;
 
 const ORDERS: &str = "db.public.orders";
 const ITEMS: &str = "db.public.order_items";
@@ -524,6 +527,77 @@ async fn what_cannot_be_recomputed_is_said_and_not_repaired() {
     store.items().rows.get_mut(&key).unwrap().measures.set("events", Decimal::whole(-2));
     let less = function.ledger.audit(&looking(), later(31)).await.unwrap();
     assert_eq!(less.views["eventTotals"].drifted, 1);
+}
+
+/// Its expiry and its place with its sums: else it would take another round, or stay for ever.
+#[tokio::test]
+async fn a_missing_row_is_made_whole_at_once() {
+    let store = MemoryStore::default();
+    let settings = Settings { sales_retention_ms: Some(30 * DAY_MS), ..Settings::default() };
+    let function = aggregate_with(store.clone(), MemoryObjects::default(), 1, settings);
+    handle(&function, everything()).await;
+    let row = |key: &Key| store.items().rows.get(key).map(|row| (row.measures.clone(), row.rank));
+    let day = store.items().rows.keys().find(|key| key.is_of("SALES")).unwrap().clone();
+    for key in [day, current("CUSTOMER#c5")] {
+        let before = row(&key);
+        store.items().rows.remove(&key);
+        let audit = function.ledger.audit(&repairing(), call()).await.unwrap();
+        assert_eq!((audit.total().repaired, audit.rounds), (1, 2), "{key:?}: repaired, and found right");
+        assert_eq!(row(&key), before, "{key:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_audit_reports_what_it_looked_at_and_spent() {
+    let store = MemoryStore::default();
+    handle(&aggregate(store.clone(), MemoryObjects::default(), 1), everything()).await;
+    Damage::Gone("CUSTOMER#c5").do_in_memory(&store);
+    let counted = Faulty::new(store.clone(), Fault::CrashBefore, usize::MAX);
+    let forgetting = AuditOptions { tombstones_kept: false, ..repairing() };
+    let audit = Ledger::new(counted.clone(), options(1)).audit(&forgetting, call()).await.unwrap();
+    assert_eq!((audit.entities, audit.requests), (store.items().entities.len(), counted.sent()));
+    assert!(audit.read_units > 0.0 && audit.write_units > 0.0, "{audit:?}");
+    let (total, sum) = (audit.total(), |of: fn(&Audited) -> usize| audit.views.values().map(of).sum::<usize>());
+    assert_eq!((total.rows, total.drifted, total.repaired), (store.items().rows.len(), 1, 1));
+    assert!(total.skipped > 0 && total.skipped == sum(|view| view.skipped), "{audit:?}");
+    assert_eq!(total.forgotten, 0, "what is there in full was not forgotten in part");
+}
+
+/// A plan in flight hides the drift of the rows that it moves, for a round, and of no other.
+#[tokio::test]
+async fn a_pending_plan_hides_no_drift_but_of_its_own_rows() {
+    let store = swapped().await;
+    let function = aggregate(store.clone(), MemoryObjects::default(), 2);
+    handle(&function, invocation("product.created", 0, 0, &[product(1, "Created", 1, "s", "c", "1", 30)])).await;
+    // As if the process had died before it could say that its plan is applied.
+    store.items().cursors.values_mut().filter(|cursor| cursor.name.contains(ORDERS)).for_each(|c| c.pending = true);
+    Damage::Number("SELLER#s", "value", 1_000).do_in_memory(&store);
+    let audit = function.ledger.audit(&looking(), call()).await.unwrap();
+    assert_eq!((audit.total().drifted, audit.total().undecided), (1, 0), "{audit:?}");
+}
+
+/// What earlier rounds found stands when the time is up in a later one; and none is begun that has no time.
+#[tokio::test(start_paused = true)]
+async fn a_round_that_runs_out_of_time_loses_nothing_that_was_found() {
+    for (seconds, rounds, waited) in [(1, 1, 0), (3, 1, 2), (3_600, 2, 2)] {
+        let store = MemoryStore::default();
+        handle(&aggregate(store.clone(), MemoryObjects::default(), 1), everything()).await;
+        Damage::Gone("CUSTOMER#c5").do_in_memory(&store);
+        let first = {
+            let alone = Faulty::new(store.clone(), Fault::CrashBefore, usize::MAX);
+            Ledger::new(alone.clone(), Options::default()).audit(&looking(), call()).await.unwrap();
+            // The repair is one addition and a place.
+            alone.sent() + 3
+        };
+        // Throttled in the second round, where the next attempt would come too late.
+        let at = if seconds == 3 { first } else { usize::MAX };
+        let ledger = Ledger::new(Faulty::new(store.clone(), Fault::Throttled, at), Options::default());
+        let start = Instant::now();
+        let call = Call { now_ms: NOW_MS, deadline: Some(start + Duration::from_secs(seconds)) };
+        let audit = ledger.audit(&repairing(), call).await.unwrap();
+        assert_eq!((audit.rounds, audit.total().drifted), (rounds, 1), "{seconds} s");
+        assert_eq!(start.elapsed().as_secs(), waited, "{seconds} s");
+    }
 }
 
 #[tokio::test]

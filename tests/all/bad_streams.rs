@@ -432,6 +432,18 @@ async fn negative_amounts_count() {
 }
 
 #[tokio::test]
+async fn an_item_whose_before_contradicts_the_stored_one_is_counted_as_such() {
+    let function = aggregate(MemoryStore::default(), MemoryObjects::default(), 0);
+    let row = |quantity| item(1, 9, quantity, "3.50");
+    let mut found = Vec::new();
+    for (before, quantity, n) in [(Value::Null, 1, 0), (row(1), 2, 1), (row(7), 3, 2)] {
+        let value = change("order_items", "u", n, before, row(quantity)).to_string();
+        found.push(handle(&function, invocation(ITEMS, 0, n, &[value])).await.contradictions);
+    }
+    assert_eq!(found, [0, 0, 1]);
+}
+
+#[tokio::test]
 async fn the_stored_state_wins_over_a_before_that_contradicts_it() {
     let store = MemoryStore::default();
     let function = aggregate(store.clone(), MemoryObjects::default(), 0);

@@ -15,6 +15,7 @@ mod laws;
 mod protocol;
 mod rankings;
 mod regressions;
+mod requests;
 mod retention;
 mod row_model;
 mod simulation;

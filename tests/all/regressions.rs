@@ -117,6 +117,23 @@ async fn an_id_is_one_event_at_its_earliest_time() {
     }
 }
 
+/// A telling that loses within its own batch is no sighting either, wherever it stands there.
+#[tokio::test]
+async fn a_telling_that_loses_in_its_batch_makes_nobody_seen() {
+    const DAY_MS: i64 = 86_400_000;
+    let settings = Settings { clock_skew_ms: 2 * DAY_MS, ..Settings::default() };
+    let told = |at: i64| with(&event(at), json!({"eventId": "E1"})).to_string();
+    for times in [[TAKEN_MS, TAKEN_MS + DAY_MS], [TAKEN_MS + DAY_MS, TAKEN_MS]] {
+        let store = MemoryStore::default();
+        let function = aggregate_with(store.clone(), MemoryObjects::default(), 0, settings.clone());
+        let report = handle(&function, invocation("analytics.events", 0, 0, &times.map(told))).await;
+        // The event and its user's sighting.
+        assert_eq!(report.entities, 2, "{times:?}");
+        let days = documents(&store.tables())["apps"][0]["days"].clone();
+        assert_eq!(days.as_array().unwrap().len(), 1, "{times:?}: {days}");
+    }
+}
+
 /// What may be dropped anyway was a reason to set an event aside, and stood in it.
 #[tokio::test]
 async fn odd_personal_fields_cost_no_event() {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use aws_sdk_dynamodb::types::AttributeValue;
 use clap::Parser;
 use serde_json::{Value, json};
-use tidemark_ledger::{AppRetention, Call, Plan};
+use tidemark_ledger::{AppRetention, Call, Plan, Store};
 use tidemark_local::cli::Options;
 use tidemark_local::stack::{STATE_TABLE, Stack};
 use tidemark_model::stream::Routes;
@@ -145,6 +145,54 @@ async fn an_app_keeps_activity_and_metrics_as_long_as_its_setting_says() {
         .collect();
     kept.sort_unstable();
     assert_eq!(kept, [("app", 8), ("other", 31)]);
+}
+
+/// DynamoDB deletes what is past its TTL only some time later: until then readers must leave it out.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_row_past_its_ttl_is_not_read_though_it_is_there() {
+    let mut stack = Stack::start(&Options::parse_from(["tidemark"])).await.unwrap();
+    let settings = Settings { sales_retention_ms: Some(30 * DAY_MS), ..Settings::default() };
+    Arc::get_mut(&mut stack.aggregate).unwrap().settings = settings;
+    let value = change("orders", "c", 1, Value::Null, order(1, "10", "paid")).to_string();
+    handle(&stack.aggregate, invocation("db.public.orders", 0, 0, &[value])).await;
+    let store = stack.aggregate.ledger.store();
+    let rows = async |now_ms| store.read_tables(now_ms).await.unwrap().rows;
+    let all = rows(NOW_MS).await;
+    let (day, gone_ms) = all.iter().find_map(|(key, row)| Some((key, row.expires_ms()?))).unwrap();
+    assert_eq!(rows(gone_ms - 1).await.len(), all.len());
+    let left = rows(gone_ms).await;
+    assert_eq!(left.len(), all.len() - 1);
+    assert!(left.iter().all(|(key, _)| key != day));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_retention_of_apps_is_read_from_its_item_or_refused_by_name() {
+    let stack = Stack::start(&Options::parse_from(["tidemark"])).await.unwrap();
+    let text = |text: &str| AttributeValue::S(text.to_owned());
+    let number = |n: &str| AttributeValue::N(n.to_owned());
+    let apps = |days| AttributeValue::M(HashMap::from([("app".to_owned(), days)]));
+    let store = stack.aggregate.ledger.store();
+    let read = async |name: &str, value| {
+        let put = stack.clients.dynamodb.put_item().table_name(STATE_TABLE);
+        let put = put.item("PK", text("SETTINGS")).item("SK", text("RETENTION")).item(name, value);
+        put.send().await.unwrap();
+        store.read_retention().await.map(|answer| answer.value)
+    };
+    let of = |days| vec![("app".to_owned(), days)];
+    assert_eq!(store.read_retention().await.unwrap().value, AppRetention::default(), "none is set");
+    for (days, n) in [("1", 1), ("7", 7), ("36500", 36_500)] {
+        let activity = read("activity", apps(number(days))).await.unwrap();
+        assert_eq!(activity, AppRetention { activity: of(n), metrics: vec![] });
+        let metrics = read("metrics", apps(number(days))).await.unwrap();
+        assert_eq!(metrics, AppRetention { activity: vec![], metrics: of(n) });
+    }
+    for odd in [apps(number("0")), apps(number("36501")), apps(number("1.5")), apps(text("7")), number("7")] {
+        let error = read("metrics", odd.clone()).await.unwrap_err().to_string();
+        assert!(
+            error.contains("item SETTINGS RETENTION") && error.contains("no readable attribute metrics"),
+            "{error}"
+        );
+    }
 }
 
 /// The order changes long after its day's row has expired: a row with the change alone would be wrong.

@@ -3,9 +3,10 @@
 use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region, retry::RetryConfig};
 use aws_sdk_dynamodb::{Client, Config};
 use tidemark_ledger::dynamo::{DynamoStore, Tables};
-use tidemark_ledger::{LaneId, Store, StoreError, Written};
+use tidemark_ledger::{Cursor, Floor, LaneId, PlanId, Row, Store, StoreError, Written};
 use tidemark_model::product::{Product, Status};
-use tidemark_model::{Key, State, Transition, Version};
+use tidemark_model::views::{CURRENT, ranking_of};
+use tidemark_model::{Decimal, Key, State, Transition, Version};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
@@ -93,6 +94,7 @@ async fn each_failing_member_of_a_batch_is_repeated_or_final() {
         (r#"{"Responses":[{}]}"#, Some(Written::Unprocessed)),
         (r#"{"Responses":[{},{"Error":{"Code":"ConditionalCheckFailed"}}]}"#, Some(Written::Unseen)),
         (r#"{"Responses":[{},{"Error":{"Code":"DuplicateItem"}}]}"#, Some(Written::Unseen)),
+        (r#"{"Responses":[{},{"Error":{"Code":"DuplicateItem","Item":{}}}]}"#, Some(Written::Unseen)),
         (
             r#"{"Responses":[{},{"Error":{"Code":"ConditionalCheckFailed","Item":{"PK":{"S":"x"},"~lane":{"N":"7"}}}}]}"#,
             Some(Written::Refused { mark: 7 }),
@@ -107,6 +109,36 @@ async fn each_failing_member_of_a_batch_is_repeated_or_final() {
             Some(written) => assert_eq!(answer.unwrap().value, [Written::Applied, written], "{body}"),
             None => assert!(matches!(answer.unwrap_err(), StoreError::Refused { .. }), "{body}"),
         }
+    }
+}
+
+/// Taken for refused, a write that was throttled would count as done by another.
+#[tokio::test]
+async fn no_failure_is_taken_for_a_refused_condition() {
+    let store = store(&server(Some((400, r#"{"__type":"c#ThrottlingException"}"#))).await);
+    let (lane, key) = (LaneId::stored("lane"), Key::of("CUSTOMER", "1", CURRENT));
+    let ranking = ranking_of(&key).unwrap();
+    let (row, one) = (Row::default(), Decimal::whole(1));
+    let cursor = Cursor {
+        seq: 1,
+        plan: PlanId::new(1, 1),
+        pending: true,
+        through: None,
+        through_ts: None,
+        since_ms: 0,
+        name: "lane".to_owned(),
+    };
+    let outcomes = [
+        ("advance", store.advance(&lane, &cursor).await.map(drop)),
+        ("add_row", store.add_row(&lane, 1, &key, &row.measures, None).await.map(drop)),
+        ("create_row", store.create_row(&key, &row.measures, &[]).await.map(drop)),
+        ("set_extreme", store.set_extreme(&key, "min", one).await.map(drop)),
+        ("set_floor", store.set_floor(ranking, Floor::default(), Floor::default()).await.map(drop)),
+        ("set_rank", store.set_rank(&key, ranking, &row, Some(one)).await.map(drop)),
+        ("finish", store.finish(&lane, 1).await.map(drop)),
+    ];
+    for (request, outcome) in outcomes {
+        assert!(matches!(outcome, Err(StoreError::Throttled { .. })), "{request}: {outcome:?}");
     }
 }
 

@@ -7,6 +7,7 @@ use aggregate::Aggregate;
 use bytes::Bytes;
 use serde_json::{Value, json};
 use tidemark_model::metric::OVERFLOW;
+use tidemark_model::stream::Retention;
 use tidemark_model::time::DAY_MS;
 use tidemark_model::{Settings, State};
 use tidemark_tests::memory::{MemoryObjects, MemoryStore};
@@ -170,6 +171,23 @@ async fn points_with_an_identity_are_admitted_alike_and_count_once_on_any_lane()
     let report = handle(&function(&store, 2), batch(2, &plain)).await;
     assert_eq!(report.overflow, 7, "the same tag sets have series of their own");
     assert_eq!(counted(&store), Counted { series: (5, 1), overflow: 14, points: 24, sum: 132 });
+}
+
+/// Forgotten earlier, a day's sets would admit more while its points still come.
+#[tokio::test]
+async fn what_was_admitted_is_kept_for_as_long_as_points_of_the_day_may_come() {
+    // From the end of the day: a week, and a day to spare.
+    let expires = Some(TAKEN_MS + DAY_MS + 8 * DAY_MS);
+    for points in [[point(1)], [identified(&point(1), "e")]] {
+        let store = MemoryStore::default();
+        let settings = Settings { metrics_retention: Retention::days(7), ..Settings::default() };
+        let function = aggregate_with(store.clone(), MemoryObjects::default(), 0, settings);
+        handle(&function, batch(0, &points)).await;
+        let items = store.items();
+        let mut states = items.entities.values().map(|entity| &entity.known.state);
+        let sets = states.find(|state| matches!(state, State::TagSets(_))).unwrap();
+        assert_eq!(sets.expires(), expires, "{points:?}");
+    }
 }
 
 #[tokio::test]

@@ -5,6 +5,9 @@
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
+use std::time::Instant;
+
+use crate::say;
 
 /// What can be explored: a state to begin with, and every step from one state to the next.
 pub trait Model {
@@ -44,6 +47,23 @@ impl fmt::Display for Counterexample {
         }
         write!(f, "\n  => {}", self.fault)
     }
+}
+
+/// Looks at every state of each model, none of which may show a fault; how many there are.
+pub fn hold<M: Model + fmt::Debug>(name: &str, models: &[M]) -> usize {
+    let started = Instant::now();
+    let states = |model| explore(model).unwrap_or_else(|found| panic!("{name}, {model:?}: {found}"));
+    let states = models.iter().map(states).sum();
+    say(&format!("{name}: {states} states, {:.1} s", started.elapsed().as_secs_f64()));
+    states
+}
+
+/// A piece taken out of a model that is whole with it must show a fault; prints the shortest way to it.
+pub fn breaks<M: Model + fmt::Debug>(name: &str, whole: &M, without: &M) {
+    let states = explore(whole).unwrap_or_else(|found| panic!("{name}: it is another piece that is missing: {found}"));
+    let Err(found) = explore(without) else { panic!("{name}: nothing breaks") };
+    say(&format!("{name} ({states} states with it), in {} steps: {}", found.steps.len(), found.fault));
+    println!("{without:?}: {found}\n");
 }
 
 /// Looks at every state; how many there are, or the shortest way to a fault.

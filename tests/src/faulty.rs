@@ -26,7 +26,7 @@ pub enum Fault {
     Throttled,
     /// A batch request is done for its first half only, once.
     Halved,
-    /// An eventually consistent read sees nothing yet, once.
+    /// From then on, an eventually consistent read sees nothing yet.
     Stale,
     /// The request waits until it is let go.
     Held,
@@ -130,7 +130,7 @@ impl<S> Faulty<S> {
 
 impl<S: Store> Store for Faulty<S> {
     async fn read_entities(&self, keys: &[Key], consistent: bool) -> Answer<Page<(Key, Known), Key>> {
-        if self.is_next(Fault::Stale) && !consistent {
+        if self.fault == Fault::Stale && self.sent() >= self.at && !consistent {
             return self.send(async { nothing(Page { found: Vec::new(), unprocessed: Vec::new() }) }).await;
         }
         let (asked, left) = keys.split_at(if self.is_next(Fault::Halved) { keys.len() / 2 } else { keys.len() });

@@ -124,3 +124,23 @@ pub struct Cursor {
     /// The lane's full name.
     pub name: String,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What one lane keeps on a row must not overwrite what another keeps there, nor a number of the row.
+    #[test]
+    fn each_lane_has_attributes_of_its_own() {
+        let lane = LaneId::stored("abcdefg");
+        assert_eq!((lane.mark(), lane.before()), ("~abcdefg".to_owned(), "^abcdefg".to_owned()));
+    }
+
+    #[test]
+    fn a_plans_id_tells_its_seq_but_an_id_of_another_form_tells_none() {
+        for seq in [0, 1, 17, u64::MAX] {
+            assert_eq!(PlanId::new(seq, u64::MAX).seq(), Some(seq));
+        }
+        assert_eq!(["", "0123456789", "0123456789abcdeg0"].map(|id| PlanId::stored(id).seq()), [None; 3]);
+    }
+}

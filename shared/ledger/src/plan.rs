@@ -137,3 +137,87 @@ impl Plan {
         serde_json::from_slice(&json).map_err(|e| LedgerError::Plan(e.into()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tidemark_model::product::{Product, Status};
+    use tidemark_model::{Decimal, Version};
+
+    /// What may change a product without an effect on rows.
+    fn transition(id: i64, name: &str) -> Transition {
+        let status = Status::Deleted { expires: None };
+        Transition {
+            key: Key::of("PRODUCT", &id.to_string(), "STATE"),
+            counter: 0,
+            version: Version { major: 1, minor: 0, tie: 0 },
+            before: None,
+            after: State::Product(Product { id, seller: "s".into(), name: name.into(), status }),
+        }
+    }
+
+    /// Records that each bring so many numbers of their own into one row.
+    fn rows(of_each: usize) -> impl Fn(&[Weightless<'_>]) -> Rows {
+        move |weightless| {
+            let names = weightless.iter().flat_map(|one| (0..of_each).map(move |n| format!("{} {n}", one.offset())));
+            let mut rows = Rows::default();
+            names.for_each(|name| rows.add(Key::of("ROW", "1", "X"), &[(&name, Decimal::whole(1))]));
+            rows
+        }
+    }
+
+    fn rejects(offsets: std::ops::Range<i64>) -> Vec<Weightless<'static>> {
+        offsets.map(Weightless::Reject).collect()
+    }
+
+    /// Of each plan its transitions, the numbers of its points' row, and how far it covers.
+    fn outline(plans: &[Planned]) -> Vec<(usize, usize, Option<i64>)> {
+        let numbers = |plan: &Plan| plan.points.iter().map(|(_, row)| row.len()).sum();
+        plans.iter().map(|planned| (planned.plan.transitions.len(), numbers(&planned.plan), planned.through)).collect()
+    }
+
+    #[test]
+    fn a_row_takes_as_many_numbers_as_a_request_and_no_more() {
+        let outline_of =
+            |offsets| outline(&Plan::split(vec![], &rejects(offsets), rows(1), Some(9_999), MAX_PLAN_BYTES).unwrap());
+        assert_eq!(outline_of(0..150), [(0, 150, Some(9_999))]);
+        assert_eq!(outline_of(1_000..1_151), [(0, 75, Some(1_074)), (0, 76, Some(9_999))]);
+    }
+
+    #[test]
+    fn plans_with_points_come_last_and_each_covers_its_own_offsets() {
+        let transitions = |n| (0..n).map(|id| transition(id, "")).collect::<Vec<_>>();
+        let points = [(0, 60, Some(10)), (0, 120, Some(12)), (0, 120, Some(14)), (0, 120, Some(20))];
+        for n in [1, 3] {
+            let plans = Plan::split(transitions(n), &rejects(10..17), rows(60), Some(20), MAX_PLAN_BYTES).unwrap();
+            let (first, last) = plans.split_at(n as usize);
+            assert_eq!(outline(first), vec![(1, 0, None); n as usize]);
+            assert_eq!(outline(last), points);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_split_is_refused() {
+        let too_large = |outcome: Result<Vec<Planned>, LedgerError>| {
+            assert!(matches!(outcome, Err(LedgerError::PlanTooLarge { .. })), "{outcome:?}");
+        };
+        too_large(Plan::split(vec![], &rejects(0..1), rows(151), None, MAX_PLAN_BYTES));
+        let one = |weightless: &[Weightless<'_>], most_bytes| {
+            Plan::split(vec![transition(1, "")], weightless, rows(0), None, most_bytes)
+        };
+        let bytes = one(&[], MAX_PLAN_BYTES).unwrap()[0].body.len();
+        assert!(one(&[], bytes).is_ok(), "to the last byte");
+        too_large(one(&[], bytes - 1));
+        too_large(one(&rejects(0..1), bytes - 1));
+    }
+
+    #[test]
+    fn a_plan_that_is_as_long_as_it_may_be_is_read_back() {
+        let plan = |letters: usize| Plan { transitions: vec![transition(1, &"a".repeat(letters))], points: vec![] };
+        let rest = serde_json::to_vec(&plan(0)).unwrap().len();
+        let longest = plan(MAX_PLAN_TEXT - rest);
+        assert_eq!(Plan::decode(&longest.encode(MAX_PLAN_BYTES).unwrap()).unwrap(), longest);
+        let longer = plan(MAX_PLAN_TEXT - rest + 1).encode(MAX_PLAN_BYTES);
+        assert!(matches!(longer, Err(LedgerError::PlanTooLarge { bytes }) if bytes == MAX_PLAN_TEXT + 1), "{longer:?}");
+    }
+}

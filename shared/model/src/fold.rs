@@ -172,3 +172,34 @@ fn contribute(state: &State, contribution: &mut Contribution) {
         (view.rows)(state, contribution);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::debezium::Cell;
+    use crate::order::Order;
+
+    /// Where two records of one version say different things, the first that arrived stays: else each would
+    /// undo the other whenever one of them comes again.
+    #[test]
+    fn of_equal_versions_the_stored_one_stays_column_by_column() {
+        let version = Version { major: 1, minor: 0, tie: 0 };
+        let order = |status: &str| {
+            let (customer, total) = (Cell::told(Some("c".into())), Cell::told(Some(Decimal::whole(1))));
+            let (status, day) = (Cell::told(Some(status.into())), Cell::untold());
+            State::Order(Box::new(Order {
+                id: "1".into(),
+                deleted: false,
+                customer,
+                total,
+                status,
+                day,
+                expires: None,
+            }))
+        };
+        let key = Key::of("ORDER", "1", "STATE");
+        let known = Map::from_iter([(key.clone(), Known { counter: 1, version, state: order("first") })]);
+        let change = Change { key, version, state: order("second"), claimed: None, told_by: None };
+        assert_eq!(fold(&[change], &known), Fold { transitions: vec![], duplicates: 1, contradictions: 0 });
+    }
+}

@@ -297,6 +297,12 @@ mod tests {
         all.into_sorted()
     }
 
+    #[test]
+    fn no_ttl_comes_before_its_time() {
+        let times = [(-1, 0), (0, 0), (1, 1), (999, 1), (1_000, 1), (1_001, 2)];
+        assert_eq!(times.map(|(ms, _)| (ms, seconds_up(ms))), times);
+    }
+
     proptest! {
         #[test]
         fn merging_is_commutative_with_zero(a in deltas(), b in deltas()) {

@@ -1,4 +1,7 @@
 //! What must hold: I1 to I4 as ARCHITECTURE.md has them, and that a lane comes to an end.
+//!
+//! Some of it tells of the protocol's means: that nothing goes back, that no point stands in two plans.
+//! Where a piece is taken out these may break, and only what becomes of the numbers counts.
 
 use super::machine::State;
 use super::scenario::{Deltas, Record, Scenario, Without};
@@ -10,7 +13,7 @@ impl Scenario {
     /// What must hold of every state, and does not.
     pub(super) fn wrong_state(&self, state: &State) -> Option<String> {
         let store = &state.store;
-        if store.twice {
+        if self.is_without(Without::Nothing) && store.twice {
             return Some("a point stands in two committed plans".to_owned());
         }
         if let Some(seq) = store.cursors.iter().map(|cursor| cursor.seq).find(|seq| *seq > self.plans) {
@@ -27,8 +30,9 @@ impl Scenario {
 
     /// What must hold of every step, and does not.
     pub(super) fn wrong_step(&self, before: &State, step: &Step, after: &State) -> Option<String> {
-        let went_back = went_back(&before.store, &after.store).map(|what| format!("I2: {what} went back"));
-        went_back.or_else(|| self.i3(after, step.lane, step.reports?))
+        let back = went_back(&before.store, &after.store).filter(|_| self.is_without(Without::Nothing));
+        let back = back.map(|what| format!("I2: {what} went back"));
+        back.or_else(|| self.i3(after, step.lane, step.reports?))
     }
 
     /// I1. When no plan is pending, every row equals the sum of `rows(state)` over all entities, plus the

@@ -14,7 +14,7 @@ use super::store::{Cursor, Delta, Floor, LANES, LOWEST, Plan, ROWS, Request, Row
 const REFRESHES: usize = LANES;
 
 /// What an invocation keeps of a row's answer.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default)]
 pub(super) struct Seen {
     present: i8,
     by: i8,
@@ -137,33 +137,51 @@ impl Scenario {
         (0..ROWS).filter(move |row| plan[*row].is_some() && applying.seen[*row].is_none())
     }
 
+    /// "Mark above: start again".
+    fn is_overtaken(&self, mark: u8, applying: Applying) -> bool {
+        mark > applying.seq && self.without != Without::MarkAbove
+    }
+
+    /// Adds to the tally what was seen; nothing is not added.
+    fn tallying(&self, lane: usize, mut applying: Applying) -> Work {
+        let n = applying.seen.iter().flatten().map(|seen| seen.crossing).sum();
+        applying.seen.iter_mut().flatten().for_each(|seen| seen.crossing = 0);
+        applying.told = true;
+        if n == 0 { self.tallied(lane, applying) } else { Work::Tallying(applying, n) }
+    }
+
+    /// Asks for the floor, when every row has answered.
+    fn tallied(&self, lane: usize, applying: Applying) -> Work {
+        match self.unseen(lane, applying).next() {
+            Some(_) => Work::Adding(applying),
+            None => Work::Asking(applying),
+        }
+    }
+
     /// The work after a request of its was answered; the store is as the request left it.
     fn answered(&self, store: &Store, lane: usize, work: Work, request: Request, held: bool) -> Work {
         match (work, request) {
             (Work::Adding(mut applying), Request::Add { row: at, .. }) => {
                 let at = usize::from(at);
                 let (row, delta) = (&store.rows[at], self.plan(lane, applying.seq)[at].unwrap());
-                if row.marks[lane] > applying.seq {
+                if self.is_overtaken(row.marks[lane], applying) {
                     return Work::Idle;
                 }
                 let before = match self.without {
                     Without::Before => row.present - delta.present,
-                    _ => row.befores[lane],
+                    _ => row.befores[self.name(lane)],
                 };
                 let crossing = if applying.told { 0 } else { there(before + delta.present) - there(before) };
                 let beyond = |value| row.extremes.map(|[least, greatest]| [value < least, value > greatest]);
                 let beyond = delta.value.and_then(beyond).unwrap_or_default();
-                applying.seen[at] = Some(Seen { present: row.present, by: row.by, rank: row.rank, crossing, beyond });
-                match self.unseen(lane, applying).next() {
-                    Some(_) => Work::Adding(applying),
-                    None if applying.told => Work::Asking(applying),
-                    None => tallying(applying),
-                }
+                let seen = Seen { present: row.present, by: row.by, rank: row.rank, crossing, beyond };
+                let answered = held || self.without != Without::AnswerOfRefused;
+                applying.seen[at] = Some(if answered { seen } else { Seen::default() });
+                let all_seen = self.unseen(lane, applying).next().is_none();
+                if all_seen && !applying.told { self.tallying(lane, applying) } else { self.tallied(lane, applying) }
             }
-            (Work::Tallying(applying, _), _) => match self.unseen(lane, applying).next() {
-                Some(_) => Work::Adding(applying),
-                None => Work::Asking(applying),
-            },
+            (Work::Tallying(applying, _), _) if self.is_overtaken(store.tally_marks[lane], applying) => Work::Idle,
+            (Work::Tallying(applying, _), _) => self.tallied(lane, applying),
             // Another refresh, or a plan that raised it: the next refresh comes.
             (Work::Setting(_), _) if !held => Work::Idle,
             (Work::Setting(refresh), _) => match self.without {
@@ -186,8 +204,8 @@ impl Scenario {
             Work::Idle if lane == REFRESHES => self.floors.iter().filter_map(|to| self.refresh(store, *to)).collect(),
             Work::Idle => self.apply(store, lane).into_iter().collect(),
             Work::Adding(applying) => {
-                let early = self.without == Without::AllRows && !applying.told;
-                applying.seen.iter().flatten().take(1).filter(|_| early).map(|_| tallying(applying)).collect()
+                let early = self.without == Without::AllRows && !applying.told && applying.seen != [None; ROWS];
+                if early { vec![self.tallying(lane, applying)] } else { Vec::new() }
             }
             Work::Asking(Applying { seq, floor, seen, .. }) => {
                 let early = self.without == Without::AdditionsBeforeFloor;
@@ -237,7 +255,8 @@ impl Scenario {
             delta.map_or(0, |delta| there(row.present + delta.present) - there(row.present))
         };
         let n = store.rows.iter().zip(self.plan(lane, seq)).map(crossing).sum();
-        Some(Work::Tallying(Applying { told: true, ..applying }, n))
+        let applying = Applying { told: true, ..applying };
+        Some(if n == 0 { Work::Adding(applying) } else { Work::Tallying(applying, n) })
     }
 
     /// Begins a refresh that found this floor to be the right one.
@@ -360,12 +379,6 @@ fn place(row: u8, seen: Seen, floor: i8) -> Option<Request> {
     }
     let wrong = old.is_some_and(|old| present <= 0 || old != by);
     wrong.then_some(Request::SetRank { row, present, by, old, rank: None })
-}
-
-fn tallying(mut applying: Applying) -> Work {
-    let n = applying.seen.iter().flatten().map(|seen| seen.crossing).sum();
-    applying.seen.iter_mut().flatten().for_each(|seen| seen.crossing = 0);
-    Work::Tallying(Applying { told: true, ..applying }, n)
 }
 
 /// A refresh that places what it saw, and then shows the floor to readers.

@@ -11,10 +11,16 @@ pub(super) enum Without {
     Nothing,
     /// The crossing is found from the number answered, not from what the addition read.
     Before,
+    /// All lanes keep what their additions read under one name.
+    NameOfEachLane,
     /// The crossing is found by a look at the rows, and the tally added to before them.
     RowsFirst,
     /// The tally is added to when the first row has answered.
     AllRows,
+    /// An invocation goes on though the lane's mark is above its own.
+    MarkAbove,
+    /// A refused addition tells nothing, and nothing follows from it.
+    AnswerOfRefused,
     /// A place is given whatever the row has become.
     RankCondition,
     /// A place is given or taken though `present` is another than was seen.
@@ -117,6 +123,11 @@ impl Request {
 }
 
 impl Scenario {
+    /// Where a lane keeps what its addition to a row read.
+    pub(super) fn name(&self, lane: usize) -> usize {
+        if self.without == Without::NameOfEachLane { 0 } else { lane }
+    }
+
     pub(super) fn plan(&self, lane: usize, seq: u8) -> &Plan {
         &self.lanes[lane][usize::from(seq) - 1]
     }
@@ -131,7 +142,7 @@ impl Scenario {
                     return false;
                 }
                 row.marks[lane] = seq;
-                row.befores[lane] = row.present;
+                row.befores[self.name(lane)] = row.present;
                 row.present += delta.present;
                 row.by += delta.by;
                 row.extremes = row.extremes.or(delta.value.map(|value| [value, value]));

@@ -9,6 +9,7 @@
 //! many run.
 
 mod check;
+mod reach;
 mod request;
 mod run;
 mod source;
@@ -22,12 +23,33 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use run::Run;
+use tidemark_tests::say;
 use world::{Without, World};
 
 /// Runs in CI.
 const SEEDS: u64 = 5_000;
 /// Runs until a piece that is left out must have been missed.
-const SEEDS_TO_SEE: u64 = 2_000;
+const SEEDS_TO_SEE: u64 = 5_000;
+
+/// What must happen in some of the runs, or they show little.
+const HAPPENS: [&str; 16] = [
+    "answer lost",
+    "throttled",
+    "timed out",
+    "done in part",
+    "stale",
+    "late",
+    "death",
+    "zombie",
+    "discard",
+    "forgotten",
+    "an audit",
+    "redone",
+    "conflicted",
+    "overtaken",
+    "unseen",
+    "several plans of a batch",
+];
 
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok().map(|n| n.parse().unwrap_or_else(|_| panic!("{variable} takes a number")))
@@ -73,21 +95,10 @@ fn whatever_happens_every_view_reads_the_truth() {
         panic!("{failure}");
     }
     let tally = tally.into_inner().unwrap();
-    println!("{} runs in {:.0} s: {tally:?}", seeds.end - seeds.start, started.elapsed().as_secs_f64());
-    if seeds.end - seeds.start >= SEEDS {
-        let kinds = [
-            "answer lost",
-            "throttled",
-            "timed out",
-            "halved",
-            "stale",
-            "late",
-            "death",
-            "zombie",
-            "discard",
-            "forgotten",
-        ];
-        assert!(kinds.iter().all(|kind| tally.contains_key(kind)), "{tally:?}");
+    say(&format!("{} runs in {:.0} s: {tally:?}", seeds.end - seeds.start, started.elapsed().as_secs_f64()));
+    for what in HAPPENS {
+        let runs = tally.get(what).copied().unwrap_or_default();
+        assert!(runs >= 20 || seeds.end - seeds.start < SEEDS, "{what} in {runs} runs: too few show it");
     }
 }
 

@@ -29,7 +29,11 @@ pub(super) enum Reply {
     Done,
     Held(bool),
     Written(Vec<Written>),
-    Row(Option<Row>),
+    /// The row as it is, where that is asked for, and whether it was added to.
+    Row {
+        row: Option<Row>,
+        added: bool,
+    },
 }
 
 impl Request {
@@ -50,13 +54,23 @@ impl Request {
                 Reply::Written(now(store.write_entities(&lane, seq, &transitions)))
             }
             Self::AddRow(lane, seq, key, delta, ranking) => {
-                Reply::Row(now(store.add_row(&lane, seq, &key, &delta, ranking)))
+                Reply::Row { row: now(store.add_row(&lane, seq, &key, &delta, ranking)), added: true }
             }
             Self::SetExtreme(key, name, value) => Reply::Held(now(store.set_extreme(&key, name, value))),
             Self::SetFloor(ranking, read, floor) => Reply::Held(now(store.set_floor(ranking, read, floor))),
             Self::SetRank(key, ranking, seen, rank) => Reply::Held(now(store.set_rank(&key, ranking, &seen, rank))),
             Self::Finish(lane, seq) => Reply::Held(now(store.finish(&lane, seq))),
             Self::CreateRow(key, row, marks) => Reply::Held(now(store.create_row(&key, &row, &marks))),
+        }
+    }
+
+    /// What it comes to as requests that travel one by one: the members of a batch do.
+    pub(super) fn parts(self) -> Vec<Self> {
+        match self {
+            Self::WriteEntities(lane, seq, transitions) => {
+                transitions.into_iter().map(|t| Self::WriteEntities(lane.clone(), seq, vec![t])).collect()
+            }
+            other => vec![other],
         }
     }
 }
@@ -100,8 +114,11 @@ impl fmt::Display for Reply {
             Self::Held(true) => write!(f, "done"),
             Self::Held(false) => write!(f, "refused"),
             Self::Written(written) => write!(f, "{written:?}"),
-            Self::Row(None) => write!(f, "done or refused"),
-            Self::Row(Some(row)) => write!(f, "mark {}, before {}, rank {:?}", row.mark, row.before, row.rank),
+            Self::Row { row, added } => {
+                write!(f, "{}", if *added { "done" } else { "refused" })?;
+                let Some(row) = row else { return Ok(()) };
+                write!(f, ", mark {}, before {}, rank {:?}", row.mark, row.before, row.rank)
+            }
         }
     }
 }

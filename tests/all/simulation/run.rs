@@ -17,8 +17,10 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::check::{everything_is_true, report_is_true, rows_are_the_sums};
+use super::reach::{Fate, Reach, Waiting};
+use super::request::Request;
 use super::source::{Partition, Slices, again, next, partitions, payload, sent};
-use super::world::{Fate, Reach, World};
+use super::world::World;
 
 /// Invocations at work at once.
 const MOST_AT_ONCE: usize = 6;
@@ -86,7 +88,7 @@ impl Run {
         };
         let options = Options {
             concurrency: rng.usize(1..6),
-            plan_bytes: rng.choice([700, 2_000, 400_000]).unwrap(),
+            plan_bytes: rng.choice([450, 1_000, 400_000]).unwrap(),
             top: rng.usize(1..4),
             ..options(seed)
         };
@@ -225,8 +227,8 @@ impl Run {
         if let Some(what) = &world.went_back {
             panic!("I2: {what}");
         }
-        if std::mem::take(&mut world.finished) {
-            rows_are_the_sums(&world, self.settings.now_ms);
+        if std::mem::take(&mut world.finished) && rows_are_the_sums(&world, self.settings.now_ms) {
+            world.met.insert("I1 was seen on the way");
         }
     }
 
@@ -249,8 +251,14 @@ impl Run {
         let now_ms = self.settings.now_ms;
         let call = Call { now_ms, deadline: deadline.map(|ms| Instant::now() + Duration::from_millis(ms)) };
         let given = payload.clone();
-        let task =
-            tokio::spawn(async move { function.handle(given, call).await.1.map_err(|error| aggregate::chain(&error)) });
+        let world = Arc::clone(&self.world);
+        let task = tokio::spawn(async move {
+            let (report, outcome) = function.handle(given, call).await;
+            if report.redone > 0 {
+                world.lock().unwrap_or_else(PoisonError::into_inner).met.insert("redone");
+            }
+            outcome.map_err(|error| aggregate::chain(&error))
+        });
         let slow = self.rng.u8(..4) == 0;
         self.invocations.push(Invocation { number, task, slices, payload, slow });
     }
@@ -328,16 +336,19 @@ impl Run {
         }
     }
 
-    fn leave(&mut self, invocation: usize, write: Option<super::request::Request>) {
-        if let Some(write) = write.filter(|_| self.rng.bool()) {
-            self.world().travelling.push((invocation, write));
+    fn leave(&mut self, invocation: usize, write: Option<Request>) {
+        for part in write.into_iter().flat_map(Request::parts) {
+            if self.rng.bool() {
+                self.world().travelling.push((invocation, part));
+            }
         }
     }
 
     fn kill(&mut self) {
-        let Some(at) = (0..self.invocations.len()).next().map(|_| self.rng.usize(..self.invocations.len())) else {
+        if self.invocations.is_empty() {
             return;
-        };
+        }
+        let at = self.rng.usize(..self.invocations.len());
         let Invocation { number, task, .. } = self.invocations.remove(at);
         task.abort();
         self.note(format!("#{number} dies"));
@@ -406,31 +417,32 @@ impl Run {
         let mut at = self.rng.usize(..count);
         let number = self.world().waiting[at].invocation;
         let slow = self.invocations.iter().any(|invocation| invocation.number == number && invocation.slow);
+        // Once more, so that it is one of another's more often.
         if slow && self.rng.u8(..8) > 0 {
             at = self.rng.usize(..count);
         }
         let waiting = self.world().waiting.remove(at);
         let fate = if self.happens(self.chances.fault) { self.fault(&waiting) } else { Fate::Answered };
-        if let Some(write) = &waiting.write {
-            let travels_on = match fate {
-                Fate::Answered | Fate::AnswerLost => self.happens(self.chances.duplicate),
-                Fate::TimedOut => self.rng.bool(),
-                _ => false,
-            };
-            if travels_on {
-                self.world().travelling.push((waiting.invocation, write.clone()));
-            }
+        let travels_on = match fate {
+            Fate::Answered | Fate::AnswerLost(_) => self.happens(self.chances.duplicate),
+            Fate::TimedOut => self.rng.bool(),
+            _ => false,
+        };
+        if travels_on {
+            let parts = waiting.write.clone().into_iter().flat_map(Request::parts);
+            self.world().travelling.extend(parts.map(|part| (waiting.invocation, part)));
         }
         waiting.meet(fate);
     }
 
-    fn fault(&mut self, waiting: &super::world::Waiting) -> Fate {
+    fn fault(&mut self, Waiting { may, .. }: &Waiting) -> Fate {
+        let seed = self.rng.u64(..);
         let fates = [
-            ("answer lost", Fate::AnswerLost, true),
+            ("answer lost", Fate::AnswerLost(seed), may.lose_its_answer),
             ("throttled", Fate::Throttled, true),
             ("timed out", Fate::TimedOut, true),
-            ("halved", Fate::Halved, waiting.may_be_halved),
-            ("stale", Fate::Stale(self.rng.u64(..)), waiting.may_be_stale),
+            ("done in part", Fate::InPart(seed), may.be_done_in_part),
+            ("stale", Fate::Stale(seed), may.be_stale),
         ];
         let fates: Vec<_> = fates.into_iter().filter(|(_, _, may_be)| *may_be).collect();
         let (name, fate, _) = self.rng.choice(fates).unwrap();

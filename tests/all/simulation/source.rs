@@ -42,7 +42,11 @@ pub(super) fn sent(rng: &mut Rng) -> Vec<Sent> {
     let all = (products, order_stream(most), activity_stream(most), metric_stream(most));
     let (products, orders, activity, metrics) = all.new_tree(&mut runner).unwrap().current();
     let streams = [products, orders, activity, metrics];
-    let mut sent: Vec<Sent> = streams.into_iter().filter(|_| rng.u8(..4) > 0).flatten().collect();
+    // One stream alone lets the plans of one lane follow each other on the same rows.
+    let alone = (rng.u8(..4) == 0).then(|| rng.usize(..streams.len()));
+    let takes_part = |at: usize| alone.is_none_or(|alone| alone == at);
+    let streams = streams.into_iter().enumerate().filter(|(at, _)| takes_part(*at));
+    let mut sent: Vec<Sent> = streams.flat_map(|(_, sent)| sent).collect();
     for name in ["products", "metrics"] {
         if rng.u8(..4) == 0 {
             sent.push((name, "broken".to_owned()));
@@ -74,9 +78,11 @@ pub(super) fn partitions(sent: &[Sent], rng: &mut Rng) -> Vec<Partition> {
             partitions.len() - 1
         });
         let partition = &mut partitions[at];
-        let offset = partition.records.len() as i64;
+        // Compaction and transactions leave gaps.
+        let offset = partition.records.last().map_or(0, |last| last["offset"].as_i64().unwrap() + rng.i64(1..3));
         partition.has_weightless |= *name == "metrics" || value == "broken";
         partition.records.push(json!({
+            // In order: a record that was given up on would else look like a recreated topic's when it comes.
             "topic": topic, "partition": number, "offset": offset, "timestamp": TAKEN_MS + offset / 3,
             "timestampType": "CREATE_TIME", "value": base64(value.as_bytes()),
         }));
@@ -110,5 +116,7 @@ pub(super) fn again(partitions: &[Partition], rng: &mut Rng) -> Slices {
 }
 
 fn part(partition: &Partition, from: usize, rng: &mut Rng) -> Range<usize> {
-    from..rng.usize(from + 1..=partition.records.len())
+    // Small ones more often: then more plans follow each other.
+    let most = rng.usize(from + 1..=partition.records.len());
+    from..rng.usize(from + 1..=most)
 }

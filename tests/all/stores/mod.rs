@@ -24,8 +24,9 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use tidemark_ledger::{Lane, LaneId, Segment, Store};
 use tidemark_model::State;
 use tidemark_tests::memory::MemoryStore;
+use tidemark_tests::say;
 
-use place::{Endpoint, Place, on_fresh_tables, say};
+use place::{Endpoint, Place, on_fresh_tables};
 
 /// A check that a store cannot pass.
 struct Known {
@@ -81,7 +82,7 @@ async fn complaints<S: Clone>(of: &str, store: &S, checks: Vec<Check<S>>) -> Vec
         match (outcome, KNOWN.iter().find(|known| known.store == of && known.check == name)) {
             (Ok(()), None) => {}
             (Ok(()), Some(_)) => complaints.push(format!("{of} passes {name} now: remove its line from KNOWN")),
-            (Err(_), Some(known)) => say(&format!("{of} fails {name}, as is known: {}", known.reason)),
+            (Err(_), Some(known)) => say(&format!("stores: {of} fails {name}, as is known: {}", known.reason)),
             (Err(error), None) => complaints.push(format!("{of} fails {name}: {error}")),
         }
     }
@@ -143,7 +144,8 @@ async fn every_store_keeps_the_contract() {
             assert!(complaints.is_empty(), "{complaints:#?}");
         })
         .await;
-        say(&format!("{} keeps the contract, in {:.1?}", endpoint.name(), started.elapsed()));
+        let (name, took) = (endpoint.name(), started.elapsed());
+        say(&format!("stores: {name} keeps the contract, in {took:.1?}"));
     }
 }
 
@@ -152,7 +154,8 @@ async fn every_store_answers_random_requests_as_the_store_in_memory_does() {
     for endpoint in Endpoint::all() {
         let started = Instant::now();
         on_fresh_tables(&endpoint, |place| requests::compare(place, rounds(12))).await;
-        say(&format!("{} answers random requests as memory does, in {:.1?}", endpoint.name(), started.elapsed()));
+        let (name, took) = (endpoint.name(), started.elapsed());
+        say(&format!("stores: {name} answers random requests as memory does, in {took:.1?}"));
     }
 }
 
@@ -163,6 +166,7 @@ async fn every_store_reads_the_truth_after_chaos_and_faults() {
         for seed in rounds(6) {
             on_fresh_tables(&endpoint, move |place: Place| whole::run(place, seed)).await;
         }
-        say(&format!("{} reads the truth after chaos and faults, in {:.1?}", endpoint.name(), started.elapsed()));
+        let (name, took) = (endpoint.name(), started.elapsed());
+        say(&format!("stores: {name} reads the truth after chaos and faults, in {took:.1?}"));
     }
 }

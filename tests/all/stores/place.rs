@@ -1,7 +1,6 @@
 //! Where the suite runs: endpoints, and tables of its own at each.
 
 use std::future::Future;
-use std::io::Write;
 
 use aws_sdk_dynamodb::Client;
 use tidemark_ledger::Retry;
@@ -9,6 +8,7 @@ use tidemark_ledger::dynamo::{DynamoStore, Tables};
 use tidemark_local::cli::Place as Kept;
 use tidemark_local::{embedded, stack, tables};
 use tidemark_runtime::Clients;
+use tidemark_tests::say;
 
 /// Names further endpoints: `URL`, `name=URL` or `aws`, with commas between them.
 const VARIABLE: &str = "TIDEMARK_TEST_DYNAMODB";
@@ -90,7 +90,7 @@ impl Place {
     async fn delete_tables(&self) {
         for table in [&self.tables.state, &self.tables.views] {
             if let Err(error) = self.client.delete_table().table_name(table).send().await {
-                say(&format!("table {table} was not deleted: {error:?}"));
+                say(&format!("stores: table {table} was not deleted: {error:?}"));
             }
         }
     }
@@ -112,9 +112,4 @@ where
     if let Err(error) = outcome {
         std::panic::resume_unwind(error.into_panic());
     }
-}
-
-/// Says something even if the test passes: what the macros print is shown for those that fail alone.
-pub(super) fn say(line: &str) {
-    writeln!(std::io::stderr(), "stores: {line}").ok();
 }

@@ -9,10 +9,11 @@ use tidemark_model::rows::TTL;
 use tidemark_model::views::{CURRENT, rankings};
 use tidemark_model::{Decimal, Key, Measures, State, Transition};
 use tidemark_tests::memory::MemoryStore;
+use tidemark_tests::say;
 
 use super::entities::{deleted, product, transition};
 use super::limits::set_retention;
-use super::{Place, lane, now_ms, say, states};
+use super::{Place, lane, now_ms, states};
 
 /// Requests of each seed.
 const REQUESTS: usize = 400;
@@ -394,5 +395,5 @@ pub(super) async fn compare(place: Place, seeds: Range<u64>) {
             assert_eq!(found.text, expected.text, "seed {seed}, in the end: {request:?}");
         }
     }
-    say(&format!("{REQUESTS} random requests of each seed were answered alike"));
+    say(&format!("stores: {REQUESTS} random requests of each seed were answered alike"));
 }

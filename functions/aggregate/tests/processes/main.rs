@@ -19,7 +19,6 @@ mod source;
 mod verdict;
 
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -32,7 +31,7 @@ use futures_util::future::join_all;
 use serde_json::Value;
 use tidemark_local::cli::Options;
 use tidemark_local::stack::Stack;
-use tidemark_tests::root;
+use tidemark_tests::{root, say};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
@@ -168,12 +167,6 @@ fn binary() -> PathBuf {
 fn variable<T: FromStr>(name: &str) -> Option<T> {
     let text = std::env::var(name).ok()?;
     Some(text.parse().unwrap_or_else(|_| panic!("{name} is `{text}`, but takes a number")))
-}
-
-/// To the terminal, also of a test that succeeds.
-fn say(text: &str) {
-    let mut terminal = std::io::stderr();
-    terminal.write_all(text.as_bytes()).and_then(|()| terminal.write_all(b"\n")).unwrap();
 }
 
 const PANICS: &str = "panics";
