@@ -7,6 +7,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$PWD/target}"
+export SIMULATION_SEEDS="${SIMULATION_SEEDS:-20000}"
 unset TIDEMARK_TEST_DYNAMODB
 checkout=$(mktemp -d)
 trap 'git worktree remove --force "$checkout"' EXIT

@@ -88,7 +88,7 @@ impl Run {
         };
         let options = Options {
             concurrency: rng.usize(1..6),
-            plan_bytes: rng.choice([450, 1_000, 400_000]).unwrap(),
+            plan_bytes: rng.choice([360, 1_000, 400_000]).unwrap(),
             top: rng.usize(1..4),
             ..options(seed)
         };
