@@ -33,7 +33,7 @@ pub async fn run(asked: &Audit) -> Result<ExitCode, Box<dyn Error>> {
     let retry = Retry { initial: Duration::from_millis(200), cap: Duration::from_secs(10), ..Retry::default() };
     let clients = match &asked.dynamodb_endpoint {
         Some(url) => {
-            let config = sdk_config(url, false).await;
+            let config = sdk_config(Some(url), false).await;
             Clients::new(&config, &config, &retry)
         }
         None => Clients::from_env(&retry).await,

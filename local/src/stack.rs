@@ -96,8 +96,8 @@ impl Stack {
                 .map_err(|source| StackError::Embedded { store: "S3", source })?,
         };
         let retry = Retry::default();
-        let dynamodb = sdk_config(&dynamodb_url, options.dynamodb_endpoint.is_none()).await;
-        let s3 = sdk_config(&s3_url, options.s3_endpoint.is_none()).await;
+        let dynamodb = sdk_config(Some(&dynamodb_url), options.dynamodb_endpoint.is_none()).await;
+        let s3 = sdk_config(Some(&s3_url), options.s3_endpoint.is_none()).await;
         let clients = Clients::new(&dynamodb, &s3, &retry);
         for (resource, table) in [("StateTable", STATE_TABLE), ("ViewsTable", VIEWS_TABLE)] {
             tables::create(&clients.dynamodb, resource, table).await.map_err(|source| StackError::Table {
@@ -128,8 +128,12 @@ fn table_names() -> Tables {
     Tables { state: STATE_TABLE.to_owned(), views: VIEWS_TABLE.to_owned() }
 }
 
-pub(crate) async fn sdk_config(url: &str, embedded: bool) -> SdkConfig {
-    let defaults = aws_config::defaults(BehaviorVersion::latest()).endpoint_url(url);
+/// What clients of an endpoint are made of: an embedded one's, or AWS's own if none is given. The
+/// environment says the rest, but for the credentials of what takes any.
+pub async fn sdk_config(url: Option<&str>, embedded: bool) -> SdkConfig {
+    let defaults = aws_config::defaults(BehaviorVersion::latest());
+    let Some(url) = url else { return defaults.load().await };
+    let defaults = defaults.endpoint_url(url);
     let takes_any_credentials = embedded || (is_loopback(url) && lacks_credentials());
     if !takes_any_credentials {
         return defaults.load().await;

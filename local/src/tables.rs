@@ -1,6 +1,9 @@
 //! Tables, created from the very definitions in template.yaml that are deployed.
 
+use std::time::Duration;
+
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::client::Waiters;
 use aws_sdk_dynamodb::error::{BoxError, DisplayErrorContext, ProvideErrorMetadata};
 use aws_sdk_dynamodb::operation::create_table::builders::CreateTableFluentBuilder;
 use aws_sdk_dynamodb::types::{
@@ -12,7 +15,11 @@ use yaml_rust2::{Yaml, YamlLoader};
 /// The deployed template.
 pub const TEMPLATE: &str = include_str!("../../template.yaml");
 
-/// Creates a table as a resource of the template defines it; one that exists is left as it is.
+/// How long AWS may take to make a table ready, at most.
+const READY_WITHIN: Duration = Duration::from_secs(300);
+
+/// Creates a table as a resource of the template defines it, and waits until it is ready; one that
+/// exists is left as it is.
 ///
 /// # Errors
 /// If the template does not define it or the store refuses it.
@@ -26,6 +33,7 @@ pub async fn create(client: &Client, resource: &str, table: &str) -> Result<(), 
         Err(e) => return Err(DisplayErrorContext(e).to_string().into()),
         Ok(_) => {}
     }
+    client.wait_until_table_exists().table_name(table).wait(READY_WITHIN).await?;
     let ttl = &properties["TimeToLiveSpecification"]["AttributeName"];
     let ttl = TimeToLiveSpecification::builder().enabled(true).attribute_name(text(ttl)?).build()?;
     let enabled = client.update_time_to_live().table_name(table).time_to_live_specification(ttl).send().await;

@@ -8,19 +8,9 @@ use tidemark_model::fold::{Fold, effects, fold};
 use tidemark_model::stream::STREAMS;
 use tidemark_model::views::Tables;
 use tidemark_model::{Change, Known, Map, Rows, Settings, decode};
+use tidemark_tests::arbitrary::product_event;
 use tidemark_tests::memory::{MemoryObjects, MemoryStore};
-use tidemark_tests::{aggregate, catalogue, oracle, product};
-
-/// A few products, sellers, categories and moments, so that everything collides.
-fn event() -> impl Strategy<Value = String> {
-    let kinds = prop::sample::select(vec!["Created", "Updated", "Updated", "Deleted"]);
-    let names = prop::sample::select(vec!["a", "b", "a#b", "é😀", "\u{0}"]);
-    let prices =
-        prop::sample::select(vec!["0", "0.01", "136.19", "1e3", "999999999999.999999999999", "33.333333333333"]);
-    (0_i64..4, kinds, 0_i64..5, names.clone(), names, prices, 0_i64..20).prop_map(
-        |(id, kind, at, seller, category, price, quantity)| product(id, kind, at, seller, category, price, quantity),
-    )
-}
+use tidemark_tests::{aggregate, catalogue, oracle};
 
 fn changes(values: &[String]) -> Vec<Change> {
     let logs = logs_of(&STREAMS[0], values.iter().map(String::as_bytes), 1);
@@ -74,7 +64,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
     #[test]
-    fn a_split_stream_is_the_whole_in_any_order(values in prop::collection::vec(event(), 0..30), cut in 0_usize..30, seed: u64) {
+    fn a_split_stream_is_the_whole_in_any_order(values in prop::collection::vec(product_event(), 0..30), cut in 0_usize..30, seed: u64) {
         let mut changes = changes(&values);
         let mut whole = Folded::default();
         whole.apply(&changes);
@@ -88,7 +78,7 @@ proptest! {
     }
 
     #[test]
-    fn a_replay_changes_nothing(values in prop::collection::vec(event(), 0..30), from in 0_usize..30) {
+    fn a_replay_changes_nothing(values in prop::collection::vec(product_event(), 0..30), from in 0_usize..30) {
         let changes = changes(&values);
         let mut folded = Folded::default();
         folded.apply(&changes);
@@ -98,7 +88,7 @@ proptest! {
     }
 
     #[test]
-    fn the_rows_are_the_brute_force_truth(values in prop::collection::vec(event(), 0..30)) {
+    fn the_rows_are_the_brute_force_truth(values in prop::collection::vec(product_event(), 0..30)) {
         let mut folded = Folded::default();
         for change in changes(&values) {
             folded.apply(&[change]);
@@ -110,7 +100,7 @@ proptest! {
     }
 
     #[test]
-    fn small_streams_through_the_function_read_the_truth(values in prop::collection::vec(event(), 1..40), seed: u64) {
+    fn small_streams_through_the_function_read_the_truth(values in prop::collection::vec(product_event(), 1..40), seed: u64) {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let store = MemoryStore::default();
         runtime.block_on(async {

@@ -276,3 +276,26 @@ async fn nothing_is_sent_past_the_deadline() {
     assert_eq!(store.sent(), 4);
     assert!(store.read_cursor(&tidemark_ledger::LaneId::stored("x")).await.is_ok());
 }
+
+/// Four partitions in one invocation, and another beside it.
+#[tokio::test]
+async fn all_lanes_together_have_no_more_requests_in_flight_than_allowed() {
+    for concurrency in [1, 3, 8] {
+        let store = Faulty::new(MemoryStore::default(), Fault::Throttled, 40);
+        let mut function = aggregate(store.clone(), MemoryObjects::default(), 0);
+        let options = tidemark_ledger::Options { concurrency, ..tidemark_tests::options(0) };
+        std::sync::Arc::get_mut(&mut function).unwrap().ledger = tidemark_ledger::Ledger::new(store.clone(), options);
+        let payload = |first| {
+            let list = |partition| {
+                let event =
+                    |n: i64| product(100 * (first + partition) + n, "Created", 1, &format!("s{n}"), "c", "1", 30);
+                let events: Vec<String> = (0..60).map(event).collect();
+                let records = json_records(invocation("product.updated", partition as i32, first, &events));
+                (format!("product.updated-{partition}"), records)
+            };
+            envelope(&Value::Object((first..first + 4).map(list).collect()))
+        };
+        tokio::join!(handle(&function, payload(0)), handle(&function, payload(4)));
+        assert_eq!(store.most_in_flight(), concurrency, "all that is allowed is used, and no more");
+    }
+}

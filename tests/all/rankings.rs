@@ -138,7 +138,7 @@ fn shown(store: &MemoryStore, ranking: &Ranking, most: usize) -> Vec<Key> {
 
 /// Every row that reaches the floor stands under its number; no other row under another one; and none that is
 /// not there.
-fn check_places(store: &MemoryStore, ranking: &Ranking, what: &str) {
+pub(crate) fn check_places(store: &MemoryStore, ranking: &Ranking, what: &str) {
     let items = store.items();
     let floor = items.floors.get(ranking.board).and_then(|floor| floor.shown);
     for (key, row) in items.rows.iter().filter(|(key, _)| ranking_of(key) == Some(ranking)) {

@@ -3,7 +3,9 @@
 use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region, retry::RetryConfig};
 use aws_sdk_dynamodb::{Client, Config};
 use tidemark_ledger::dynamo::{DynamoStore, Tables};
-use tidemark_ledger::{LaneId, Store, StoreError};
+use tidemark_ledger::{LaneId, Store, StoreError, Written};
+use tidemark_model::product::{Product, Status};
+use tidemark_model::{Key, State, Transition, Version};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
@@ -26,16 +28,19 @@ async fn server(answer: Option<(u16, &'static str)>) -> String {
 }
 
 async fn error(answer: Option<(u16, &'static str)>) -> StoreError {
+    store(&server(answer).await).read_cursor(&LaneId::stored("lane")).await.unwrap_err()
+}
+
+fn store(url: &str) -> DynamoStore {
     let config = Config::builder()
         .behavior_version(BehaviorVersion::latest())
-        .endpoint_url(server(answer).await)
+        .endpoint_url(url)
         .region(Region::from_static("us-east-1"))
         .credentials_provider(Credentials::new("a", "b", None, None, "test"))
         .retry_config(RetryConfig::disabled())
         .build();
     let tables = Tables { state: "state-table".to_owned(), views: "views-table".to_owned() };
-    let store = DynamoStore::new(Client::from_conf(config), tables);
-    store.read_cursor(&LaneId::stored("lane")).await.unwrap_err()
+    DynamoStore::new(Client::from_conf(config), tables)
 }
 
 #[tokio::test]
@@ -44,6 +49,8 @@ async fn each_failing_answer_is_repeated_or_final() {
         (Some((400, r#"{"__type":"c#ProvisionedThroughputExceededException"}"#)), "was throttled"),
         (Some((400, r#"{"__type":"com.amazon.coral.availability#ThrottlingException"}"#)), "was throttled"),
         (Some((400, r#"{"__type":"c#RequestLimitExceeded"}"#)), "was throttled"),
+        (Some((400, r#"{"__type":"c#TransactionConflictException"}"#)), "was throttled"),
+        (Some((400, r#"{"__type":"c#ReplicatedWriteConflictException"}"#)), "was throttled"),
         (Some((500, r#"{"__type":"c#InternalServerError"}"#)), "was not answered"),
         (Some((500, "")), "was not answered"),
         (Some((503, "<html>busy</html>")), "was not answered"),
@@ -60,4 +67,56 @@ async fn each_failing_answer_is_repeated_or_final() {
         );
         assert_eq!(error.is_retryable(), !expected.contains("refused"), "{answer:?}");
     }
+}
+
+/// What a batch of statements is answered, of a member each: the rest of the batch stands.
+#[tokio::test]
+async fn each_failing_member_of_a_batch_is_repeated_or_final() {
+    let transition = |id: &str| Transition {
+        key: Key::of("PRODUCT", id, "STATE"),
+        counter: 1,
+        version: Version::NONE,
+        before: None,
+        after: State::Product(Product {
+            id: 1,
+            seller: "s".into(),
+            name: "n".into(),
+            status: Status::Deleted { expires: None },
+        }),
+    };
+    let (first, second) = (transition("1"), transition("2"));
+    for (body, expected) in [
+        (r#"{"Responses":[{},{"Error":{"Code":"ThrottlingError"}}]}"#, Some(Written::Unprocessed)),
+        (r#"{"Responses":[{},{"Error":{"Code":"ProvisionedThroughputExceeded"}}]}"#, Some(Written::Unprocessed)),
+        (r#"{"Responses":[{},{"Error":{"Code":"TransactionConflict"}}]}"#, Some(Written::Unprocessed)),
+        (r#"{"Responses":[{},{"Error":{"Code":"InternalServerError"}}]}"#, Some(Written::Unprocessed)),
+        (r#"{"Responses":[{}]}"#, Some(Written::Unprocessed)),
+        (r#"{"Responses":[{},{"Error":{"Code":"ConditionalCheckFailed"}}]}"#, Some(Written::Unseen)),
+        (r#"{"Responses":[{},{"Error":{"Code":"DuplicateItem"}}]}"#, Some(Written::Unseen)),
+        (
+            r#"{"Responses":[{},{"Error":{"Code":"ConditionalCheckFailed","Item":{"PK":{"S":"x"},"~lane":{"N":"7"}}}}]}"#,
+            Some(Written::Refused { mark: 7 }),
+        ),
+        (r#"{"Responses":[{},{"Error":{"Code":"ValidationError"}}]}"#, None),
+        (r#"{"Responses":[{},{"Error":{"Code":"AccessDenied"}}]}"#, None),
+        (r#"{"Responses":[{},{"Error":{"Code":"ResourceNotFound"}}]}"#, None),
+    ] {
+        let store = store(&server(Some((200, body))).await);
+        let answer = store.write_entities(&LaneId::stored("lane"), 7, &[&first, &second]).await;
+        match expected {
+            Some(written) => assert_eq!(answer.unwrap().value, [Written::Applied, written], "{body}"),
+            None => assert!(matches!(answer.unwrap_err(), StoreError::Refused { .. }), "{body}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_is_not_there_is_asked_again() {
+    // A port that was free a moment ago.
+    let url = {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        format!("http://{}", listener.local_addr().unwrap())
+    };
+    let error = store(&url).read_cursor(&LaneId::stored("lane")).await.unwrap_err();
+    assert!(matches!(error, StoreError::Unanswered { .. }), "{error:?}");
 }

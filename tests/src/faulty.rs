@@ -1,4 +1,4 @@
-//! Faults at every request: a store that fails at the k-th.
+//! Faults at every request: a store that fails at the k-th. It counts them, too.
 
 use std::future::Future;
 use std::ops::RangeInclusive;
@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tidemark_ledger::{
-    Answer, AppRetention, Cursor, Floor, LaneId, Page, PlanId, PlanPage, Row, RowPage, Segment, StatePage, Store,
-    StoreError, Written,
+    Answer, AppRetention, Cursor, Floor, LaneId, Metered, Page, PlanId, PlanPage, Row, RowPage, Segment, StatePage,
+    Store, StoreError, Units, Written,
 };
 use tidemark_model::views::Ranking;
 use tidemark_model::{Decimal, Key, Known, Measures, Transition};
@@ -43,16 +43,46 @@ pub struct Faulty<S> {
     fault: Fault,
     at: usize,
     sent: Arc<AtomicUsize>,
+    in_flight: Arc<InFlight>,
     held: Arc<Semaphore>,
+}
+
+/// How many requests are in flight, and were at most.
+#[derive(Default)]
+struct InFlight {
+    now: AtomicUsize,
+    most: AtomicUsize,
+}
+
+/// A request in flight; one that is dropped is over.
+struct Flying<'a>(&'a InFlight);
+
+impl<'a> Flying<'a> {
+    fn start(in_flight: &'a InFlight) -> Self {
+        let now = in_flight.now.fetch_add(1, Ordering::SeqCst) + 1;
+        in_flight.most.fetch_max(now, Ordering::SeqCst);
+        Self(in_flight)
+    }
+}
+
+impl Drop for Flying<'_> {
+    fn drop(&mut self) {
+        self.0.now.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 impl<S> Faulty<S> {
     pub fn new(inner: S, fault: Fault, at: usize) -> Self {
-        Self { inner, fault, at, sent: Arc::default(), held: Arc::new(Semaphore::new(0)) }
+        Self { inner, fault, at, sent: Arc::default(), in_flight: Arc::default(), held: Arc::new(Semaphore::new(0)) }
     }
 
     pub fn sent(&self) -> usize {
         self.sent.load(Ordering::SeqCst)
+    }
+
+    /// How many requests were in flight at once, at most.
+    pub fn most_in_flight(&self) -> usize {
+        self.in_flight.most.load(Ordering::SeqCst)
     }
 
     /// Lets the held request go.
@@ -67,6 +97,9 @@ impl<S> Faulty<S> {
 
     async fn send<T: Send>(&self, request: impl Future<Output = Answer<T>> + Send) -> Answer<T> {
         let number = self.sent.fetch_add(1, Ordering::SeqCst);
+        let _flying = Flying::start(&self.in_flight);
+        // A store in memory answers at once: without this no two requests would ever meet.
+        tokio::task::yield_now().await;
         let error = |text: &str| text.to_owned().into();
         let (operation, table) = ("Request", "any".to_owned());
         match self.fault {
@@ -98,10 +131,13 @@ impl<S> Faulty<S> {
 impl<S: Store> Store for Faulty<S> {
     async fn read_entities(&self, keys: &[Key], consistent: bool) -> Answer<Page<(Key, Known), Key>> {
         if self.is_next(Fault::Stale) && !consistent {
-            return self.send(self.inner.read_entities(&[], consistent)).await;
+            return self.send(async { nothing(Page { found: Vec::new(), unprocessed: Vec::new() }) }).await;
         }
         let (asked, left) = keys.split_at(if self.is_next(Fault::Halved) { keys.len() / 2 } else { keys.len() });
-        let mut page = self.send(self.inner.read_entities(asked, consistent)).await?;
+        let mut page = match asked {
+            [] => self.send(async { nothing(Page { found: Vec::new(), unprocessed: Vec::new() }) }).await?,
+            _ => self.send(self.inner.read_entities(asked, consistent)).await?,
+        };
         page.value.unprocessed.extend_from_slice(left);
         Ok(page)
     }
@@ -128,14 +164,20 @@ impl<S: Store> Store for Faulty<S> {
 
     async fn write_entities(&self, lane: &LaneId, seq: u64, transitions: &[&Transition]) -> Answer<Vec<Written>> {
         let half = if self.is_next(Fault::Halved) { transitions.len() / 2 } else { transitions.len() };
-        let mut answer = self.send(self.inner.write_entities(lane, seq, &transitions[..half])).await?;
+        let mut answer = match half {
+            0 => self.send(async { nothing(Vec::new()) }).await?,
+            _ => self.send(self.inner.write_entities(lane, seq, &transitions[..half])).await?,
+        };
         answer.value.resize(transitions.len(), Written::Unprocessed);
         Ok(answer)
     }
 
     async fn read_marks(&self, lane: &LaneId, keys: &[Key]) -> Answer<Page<(Key, u64), Key>> {
         let (asked, left) = keys.split_at(if self.is_next(Fault::Halved) { keys.len() / 2 } else { keys.len() });
-        let mut page = self.send(self.inner.read_marks(lane, asked)).await?;
+        let mut page = match asked {
+            [] => self.send(async { nothing(Page { found: Vec::new(), unprocessed: Vec::new() }) }).await?,
+            _ => self.send(self.inner.read_marks(lane, asked)).await?,
+        };
         page.value.unprocessed.extend_from_slice(left);
         Ok(page)
     }
@@ -194,4 +236,9 @@ impl<S: Store> Store for Faulty<S> {
     async fn lanes(&self, after: Option<&LaneId>) -> Answer<Vec<LaneId>> {
         self.send(self.inner.lanes(after)).await
     }
+}
+
+/// The answer to a batch of nothing, which DynamoDB refuses.
+fn nothing<T>(value: T) -> Answer<T> {
+    Ok(Metered { value, units: Units::default() })
 }

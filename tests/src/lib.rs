@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
+pub mod arbitrary;
+pub mod explore;
 pub mod faulty;
 pub mod memory;
 pub mod oracle;

@@ -1,4 +1,5 @@
-//! The store in memory: the protocol's conditions, exactly, and nothing else.
+//! The store in memory: the protocol's conditions, exactly, and nothing else. `tests/all/stores` shows that it
+//! answers as DynamoDB does.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -118,12 +119,17 @@ impl Store for MemoryStore {
 
     async fn advance(&self, lane: &LaneId, cursor: &Cursor) -> Answer<bool> {
         let mut items = self.items();
-        let open = match items.cursors.get(lane) {
+        let old = items.cursors.get(lane);
+        let open = match old {
             None => cursor.seq == 1,
             Some(old) => old.seq + 1 == cursor.seq && !old.pending,
         };
         if open {
-            items.cursors.insert(lane.clone(), cursor.clone());
+            // What a cursor does not say stays.
+            let through = cursor.through.or_else(|| old?.through);
+            let through_ts = cursor.through_ts.or_else(|| old?.through_ts);
+            let cursor = Cursor { pending: true, through, through_ts, ..cursor.clone() };
+            items.cursors.insert(lane.clone(), cursor);
         }
         written(open)
     }
@@ -140,8 +146,8 @@ impl Store for MemoryStore {
                     items.entities.insert(transition.key.clone(), Entity { known, marks });
                     Written::Applied
                 }
-                None => Written::Refused { mark: 0 },
-                // As DynamoDB's INSERT: the refusal does not carry the item.
+                // As DynamoDB's: there is no item to show, and the refusal of an INSERT shows none.
+                None => Written::Unseen,
                 Some(_) if transition.counter == 0 => Written::Unseen,
                 Some(entity) if entity.known.counter == transition.counter => {
                     entity.known = known;
@@ -190,10 +196,11 @@ impl Store for MemoryStore {
 
     async fn set_extreme(&self, key: &Key, name: &'static str, value: Decimal) -> Answer<bool> {
         let mut items = self.items();
-        let row = items.rows.get_mut(key).unwrap();
-        let old = row.measures.find(name);
+        // What is not there is not beyond anything.
+        let Some(row) = items.rows.get_mut(key) else { return written(false) };
+        let Some(old) = row.measures.find(name) else { return written(false) };
         row.measures.add(name, value);
-        written(row.measures.find(name) != old)
+        written(row.measures.find(name) != Some(old))
     }
 
     async fn read_floor(&self, ranking: &'static Ranking) -> Answer<Floor> {
@@ -202,21 +209,25 @@ impl Store for MemoryStore {
 
     async fn set_floor(&self, ranking: &'static Ranking, seen: Floor, floor: Floor) -> Answer<bool> {
         let mut items = self.items();
-        let old = items.floors.entry(ranking.board).or_default();
-        let same = (old.floor, old.refreshed) == (seen.floor, seen.refreshed);
+        let same = match items.floors.get(ranking.board) {
+            None => seen == Floor::default(),
+            Some(old) => (old.floor, old.refreshed) == (seen.floor, seen.refreshed),
+        };
         if same {
-            *old = floor;
+            items.floors.insert(ranking.board, floor);
         }
         written(same)
     }
 
     async fn set_rank(&self, key: &Key, ranking: &'static Ranking, seen: &Row, rank: Option<Decimal>) -> Answer<bool> {
         let mut items = self.items();
-        let row = items.rows.get_mut(key).unwrap();
-        let same = |name| row.measures.get(name) == seen.measures.get(name);
-        let same = same(ranking.by) && same(ranking.present) && (rank.is_some() || row.rank == seen.rank);
+        let old = items.rows.get(key).cloned().unwrap_or_default();
+        let same = |name| old.measures.get(name) == seen.measures.get(name);
+        let same = same(ranking.by)
+            && same(ranking.present)
+            && (rank.is_some() || old.rank == Some(seen.rank.unwrap_or_default()));
         if same {
-            row.rank = rank;
+            items.rows.insert(key.clone(), StoredRow { rank, ..old });
         }
         written(same)
     }

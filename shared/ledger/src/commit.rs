@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use crate::apply::{Applying, apply, partly_throttled};
-use crate::plan::{Planned, Weightless};
+use crate::plan::{MAX_PLAN_BYTES, Planned, Weightless};
 use crate::requests::{Requests, Retry};
 use crate::{AppRetention, Applied, Cursor, Lane, LaneId, LedgerError, Metered, Plan, PlanId, Store, off_thread};
 
@@ -35,6 +35,8 @@ pub struct Options {
     pub retry: Retry,
     /// How long written plans are kept, in seconds. Longer than anything may stay pending.
     pub plan_retention_s: i64,
+    /// Bytes of a plan at most, compressed: a larger batch is committed as several.
+    pub plan_bytes: usize,
     /// Rows of a ranking that its top must show.
     pub top: usize,
     /// Seeds plan ids and jitter; `None` takes the operating system's randomness.
@@ -43,7 +45,15 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { epoch: 0, concurrency: 32, retry: Retry::default(), plan_retention_s: 14 * 86_400, top: 100, seed: None }
+        Self {
+            epoch: 0,
+            concurrency: 32,
+            retry: Retry::default(),
+            plan_retention_s: 14 * 86_400,
+            plan_bytes: MAX_PLAN_BYTES,
+            top: 100,
+            seed: None,
+        }
     }
 }
 
@@ -116,8 +126,8 @@ impl<S: Store> Ledger<S> {
         Ok(Metered { value, units: requests.spent().units })
     }
 
-    /// Commits a batch. When the result is `Ok`, all of it is in the rows, once; what was done and
-    /// spent is said in any case.
+    /// Commits a batch. When the result is `Ok`, all of it is in the rows, once, but for what another
+    /// lane's pending plan holds; what was done and spent is said in any case.
     ///
     /// # Errors
     /// If it could not be finished: the same records must come again, in any grouping.
@@ -172,7 +182,7 @@ impl<S: Store> Ledger<S> {
             check_epoch(cursor, lane, batch)?;
         }
         let through = cursor.as_ref().and_then(|cursor| cursor.through);
-        let intention = intend(Arc::clone(batch), known, through).await?;
+        let intention = intend(Arc::clone(batch), known, through, self.options.plan_bytes).await?;
         if cursor.is_none() && !intention.plans.is_empty() {
             self.begin(lane, batch, call, requests, receipt).await?;
         }
@@ -329,11 +339,21 @@ struct Intention {
 }
 
 /// Step 3, off the async thread.
-async fn intend(batch: Arc<Batch>, known: Map<Key, Known>, through: Option<i64>) -> Result<Intention, LedgerError> {
-    off_thread(move || plans(&batch, &known, through)).await.unwrap_or(Err(LedgerError::Deadline))
+async fn intend(
+    batch: Arc<Batch>,
+    known: Map<Key, Known>,
+    through: Option<i64>,
+    plan_bytes: usize,
+) -> Result<Intention, LedgerError> {
+    off_thread(move || plans(&batch, &known, through, plan_bytes)).await.unwrap_or(Err(LedgerError::Deadline))
 }
 
-fn plans(batch: &Batch, known: &Map<Key, Known>, through: Option<i64>) -> Result<Intention, LedgerError> {
+fn plans(
+    batch: &Batch,
+    known: &Map<Key, Known>,
+    through: Option<i64>,
+    plan_bytes: usize,
+) -> Result<Intention, LedgerError> {
     let Fold { mut transitions, duplicates, contradictions } = fold(&batch.changes, known);
     let intention = |plans, more, overflow| Ok(Intention { plans, more, duplicates, contradictions, overflow });
     let admission = Admission::new(known, batch.max_tag_sets);
@@ -345,7 +365,7 @@ fn plans(batch: &Batch, known: &Map<Key, Known>, through: Option<i64>) -> Result
     });
     let admitting = admission.steps(of_points.chain(of_samples));
     if !admitting.is_empty() {
-        return intention(Plan::split(admitting, &[], |_| Rows::default(), None)?, true, 0);
+        return intention(Plan::split(admitting, &[], |_| Rows::default(), None, plan_bytes)?, true, 0);
     }
     // Records that change nothing still move `through` and `through_ts`, by an empty plan: else one of
     // them, coming again below a later `through`, would look like a recreated topic's.
@@ -364,7 +384,7 @@ fn plans(batch: &Batch, known: &Map<Key, Known>, through: Option<i64>) -> Result
         rejects::count(&batch.topic, rejected, &mut rows);
         rows
     };
-    let plans = Plan::split(transitions, &weightless, rows, batch.last_offset())?;
+    let plans = Plan::split(transitions, &weightless, rows, batch.last_offset(), plan_bytes)?;
     intention(plans, false, of_samples + of_points)
 }
 

@@ -75,7 +75,7 @@ pub enum LedgerError {
         source: StoreError,
     },
     /// The invocation's time is up, or the process is shutting down.
-    #[error("stopped before the deadline with work left; the batch will come again")]
+    #[error("stopped before the deadline with work left; a repetition goes on")]
     Deadline,
     /// Offsets start again with later timestamps.
     #[error(

@@ -58,7 +58,7 @@ impl Weightless<'_> {
 }
 
 impl Plan {
-    /// Splits a batch's work into plans that each fit one item, in the order in which they must be
+    /// Splits a batch's work into plans of so many bytes at most, in the order in which they must be
     /// committed: those with points, which `through` guards, come last and each cover their
     /// offsets, the last one all of the batch's. There is always at least one, be it empty.
     ///
@@ -69,12 +69,13 @@ impl Plan {
         weightless: &[Weightless<'_>],
         rows: impl Fn(&[Weightless<'_>]) -> Rows,
         last_offset: Option<i64>,
+        most_bytes: usize,
     ) -> Result<Vec<Planned>, LedgerError> {
         let mut plans = Vec::new();
         let mut waiting = vec![(transitions, weightless, last_offset)];
         while let Some((mut transitions, weightless, through)) = waiting.pop() {
             let plan = Self { transitions, points: rows(weightless).into_sorted() };
-            match plan.fitting() {
+            match plan.fitting(most_bytes) {
                 Ok(body) => plans.push(Planned { plan: Arc::new(plan), body, through }),
                 Err(LedgerError::PlanTooLarge { .. }) if plan.transitions.len() > 1 => {
                     transitions = plan.transitions;
@@ -98,12 +99,12 @@ impl Plan {
     }
 
     /// The persisted form, if every row's delta fits one request, too.
-    fn fitting(&self) -> Result<Vec<u8>, LedgerError> {
+    fn fitting(&self, most_bytes: usize) -> Result<Vec<u8>, LedgerError> {
         // Of entities, only a metric's samples can bring many names into one row.
         let samples = self.transitions.iter().filter(|transition| matches!(transition.after, State::Sample(_)));
         match self.deltas(samples).iter().map(|(_, delta)| delta.len()).max() {
             Some(measures) if measures > MAX_MEASURES => Err(LedgerError::PlanTooLarge { bytes: measures }),
-            _ => self.encode(),
+            _ => self.encode(most_bytes),
         }
     }
 
@@ -115,16 +116,13 @@ impl Plan {
     }
 
     /// The persisted form.
-    ///
-    /// # Errors
-    /// If it exceeds an item, or the compressor fails.
-    pub fn encode(&self) -> Result<Vec<u8>, LedgerError> {
+    fn encode(&self, most_bytes: usize) -> Result<Vec<u8>, LedgerError> {
         let json = serde_json::to_vec(self).map_err(|e| LedgerError::Plan(e.into()))?;
         if json.len() > MAX_PLAN_TEXT {
             return Err(LedgerError::PlanTooLarge { bytes: json.len() });
         }
         let body = zstd::bulk::compress(&json, ZSTD_LEVEL).map_err(LedgerError::Plan)?;
-        if body.len() > MAX_PLAN_BYTES {
+        if body.len() > most_bytes {
             return Err(LedgerError::PlanTooLarge { bytes: body.len() });
         }
         Ok(body)

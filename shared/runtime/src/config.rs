@@ -122,7 +122,7 @@ impl Config {
                     factor: source.within("RETRY_FACTOR", 2.0, 1.0, 100.0, "a factor from 1 to 100")?,
                     cap: source.millis("RETRY_CAP_MS", 60_000)?,
                 },
-                seed: None,
+                ..Options::default()
             },
         })
     }

@@ -103,7 +103,7 @@ impl fmt::Display for Step {
 }
 
 impl Scenario {
-    pub(super) fn begin(&self) -> State {
+    pub(super) fn first_state(&self) -> State {
         let floor = Floor { floor: self.floors[0], shown: self.floors[0], set: 0 };
         let row = |(present, by)| {
             let rank = (present > 0 && by >= floor.floor).then_some(by);
@@ -289,7 +289,7 @@ impl Scenario {
     }
 
     /// Every way in which a state may go on.
-    pub(super) fn steps(&self, state: &State, mut each: impl FnMut(Step, State)) {
+    pub(super) fn every_step(&self, state: &State, mut each: impl FnMut(Step, State)) {
         for (lane, works) in state.works.iter().enumerate() {
             // Sorted: the idle come first.
             for (at, work) in works.iter().enumerate().skip(2 - self.allowed(lane)) {

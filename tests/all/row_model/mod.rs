@@ -1,20 +1,15 @@
 //! Step 6 of the commit protocol, explored: every interleaving of a few small plans, of invocations
 //! that overlap and die, of refreshes, and of requests that land late, twice or unanswered.
 //!
-//! Breadth first over all states, so a counterexample is a shortest one. Whenever everything is at
-//! rest, the rows, the tally, the places and the least and greatest values must be exact; and each
-//! piece of the protocol, taken out, must break a run.
+//! Whenever everything is at rest, the rows, the tally, the places and the least and greatest values
+//! must be exact; and each piece of the protocol, taken out, must break a run.
 
 mod machine;
 mod store;
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
-use std::hash::{BuildHasherDefault, Hasher};
-use std::rc::Rc;
-
-use machine::{State, Work};
+use machine::{State, Step, Work};
 use store::{Delta, LOWEST, Plan, ROWS, Scenario, Store, Without};
+use tidemark_tests::explore::{Model, explore};
 
 /// What deltas are made of.
 const DELTAS: [i8; 3] = [-1, 1, 2];
@@ -31,8 +26,10 @@ fn rows_tallies_and_places_are_exact_whatever_happens() {
         ("a refresh", a_refresh()),
         ("two refreshes", two_refreshes()),
     ] {
-        let states: usize =
-            scenarios.iter().map(|scenario| explore(scenario).unwrap_or_else(|found| panic!("{found}"))).sum();
+        let states: usize = scenarios
+            .iter()
+            .map(|scenario| explore(scenario).unwrap_or_else(|found| panic!("{scenario:?}: {found}")))
+            .sum();
         println!("{name}: {} scenarios, {states} states", scenarios.len());
         all += states;
     }
@@ -58,10 +55,9 @@ fn each_piece_taken_out_breaks_a_run() {
     ];
     for (without, scenario) in cases {
         assert!(explore(&scenario).is_ok(), "it is {without:?} that breaks the run");
-        let Err(found) = explore(&Scenario { without, ..scenario }) else {
-            panic!("without {without:?} nothing breaks")
-        };
-        println!("without {without:?}: {found}");
+        let scenario = Scenario { without, ..scenario };
+        let Err(found) = explore(&scenario) else { panic!("without {without:?} nothing breaks") };
+        println!("without {without:?}, {scenario:?}: {found}");
     }
 }
 
@@ -139,6 +135,23 @@ fn two_refreshes() -> Vec<Scenario> {
     vec![with_refreshes(2, 2, one_row(&[&[(1, 0)]])), with_refreshes(2, 3, one_row(&[&[(1, 0)]]))]
 }
 
+impl Model for Scenario {
+    type State = State;
+    type Step = Step;
+
+    fn begin(&self) -> State {
+        self.first_state()
+    }
+
+    fn steps(&self, state: &State, each: impl FnMut(Step, State)) {
+        self.every_step(state, each);
+    }
+
+    fn fault(&self, state: &State) -> Option<String> {
+        fault(self, state)
+    }
+}
+
 /// What must hold when everything is at rest, and does not.
 fn fault(scenario: &Scenario, state: &State) -> Option<String> {
     let Store { rows, tally, cursors, floor, .. } = &state.store;
@@ -180,78 +193,4 @@ fn fault(scenario: &Scenario, state: &State) -> Option<String> {
         return Some("a refresh does not show the floor".to_owned());
     }
     fault(scenario, &refreshed).map(|fault| format!("after a refresh, {fault}"))
-}
-
-/// Looks at every state there can be; how many there are, or the shortest way to a wrong one.
-fn explore(scenario: &Scenario) -> Result<usize, String> {
-    let first = Rc::new(scenario.begin());
-    let mut came_from: HashMap<Rc<State>, usize, BuildHasherDefault<Mixer>> = HashMap::default();
-    came_from.insert(Rc::clone(&first), 0);
-    let mut states = vec![first];
-    let mut at = 0;
-    while let Some(state) = states.get(at).cloned() {
-        if let Some(fault) = fault(scenario, &state) {
-            let mut path = vec![state];
-            while let Some(from) = path.last().map(|state| came_from[state]).filter(|from| *from > 0) {
-                path.push(Rc::clone(&states[from]));
-            }
-            path.push(Rc::clone(&states[0]));
-            path.reverse();
-            return Err(told(scenario, &path, &format!("after {} states, {fault}", states.len())));
-        }
-        scenario.steps(&state, |_, next| {
-            let next = Rc::new(next);
-            if let Entry::Vacant(entry) = came_from.entry(Rc::clone(&next)) {
-                entry.insert(at);
-                states.push(next);
-            }
-        });
-        at += 1;
-    }
-    Ok(states.len())
-}
-
-/// A way from state to state, for people to read.
-fn told(scenario: &Scenario, path: &[Rc<State>], fault: &str) -> String {
-    let mut text = format!("{fault}\n  {scenario:?}");
-    for pair in path.windows(2) {
-        let mut taken = None;
-        scenario.steps(&pair[0], |step, next| taken = taken.or((next == *pair[1]).then_some(step)));
-        text += &taken.map(|step| format!("\n  {step}")).unwrap_or_default();
-    }
-    text
-}
-
-/// Quick mixing of small numbers: the standard hasher takes most of the time otherwise.
-#[derive(Default)]
-struct Mixer(u64);
-
-impl Hasher for Mixer {
-    fn finish(&self) -> u64 {
-        self.0 ^ (self.0 >> 29)
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|byte| self.write_u64(u64::from(*byte)));
-    }
-
-    fn write_u8(&mut self, n: u8) {
-        self.write_u64(u64::from(n));
-    }
-
-    fn write_i8(&mut self, n: i8) {
-        self.write_u64(u64::from(n as u8));
-    }
-
-    fn write_isize(&mut self, n: isize) {
-        self.write_u64(n as u64);
-    }
-
-    fn write_usize(&mut self, n: usize) {
-        self.write_u64(n as u64);
-    }
-
-    fn write_u64(&mut self, n: u64) {
-        self.0 = (self.0.rotate_left(5) ^ n).wrapping_mul(0x517c_c1b7_2722_0a95);
-    }
 }

@@ -1,0 +1,180 @@
+//! What must hold: the invariants of ARCHITECTURE.md, and the truth by brute force.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use rust_decimal::Decimal as Plain;
+use serde_json::Value;
+use tidemark_ledger::{Cursor, Lane, LaneId};
+use tidemark_model::fold::fold;
+use tidemark_model::views::rankings;
+use tidemark_model::{Change, Key, Known, Map, Measures, Settings, State, Transition, decode};
+use tidemark_tests::arbitrary::Sent;
+use tidemark_tests::{NOW_MS, SALES, catalogue, oracle, views};
+
+use super::source::Partition;
+use super::world::World;
+use crate::rankings::check_places;
+
+/// I1, whenever no plan is pending: the rows that are not past their TTL are the sums over the states, forgotten
+/// ones as they were last, plus the points of all committed plans.
+pub(super) fn rows_are_the_sums(world: &World, now_ms: i64) {
+    if world.store.items().cursors.values().any(|cursor| cursor.pending) {
+        return;
+    }
+    let is_kept = |row: &Measures| !row.is_empty() && row.expires_ms().is_none_or(|expires| expires > now_ms);
+    let kept = |(key, row): (Key, Measures)| is_kept(&row).then_some((key, row));
+    let expected: BTreeMap<Key, Measures> = world.sums().into_sorted().into_iter().filter_map(kept).collect();
+    let stored: BTreeMap<Key, Measures> = world.store.tables().rows.into_iter().filter_map(kept).collect();
+    for key in stored.keys().chain(expected.keys()) {
+        assert_eq!(stored.get(key), expected.get(key), "I1: {key:?} is not the sum over the states and points");
+    }
+}
+
+/// I3, when an invocation reports success: every record's effect is in the rows, or a pending plan of
+/// another lane holds it; and what has no identity is covered by the cursor.
+pub(super) fn report_is_true(world: &World, payload: &Bytes, settings: &Settings) {
+    for batch in decode(payload, settings).unwrap() {
+        let lane = Lane::of(&batch, 0).id;
+        let cursor = world.store.items().cursors.get(&lane).cloned();
+        let pending = cursor.clone().filter(|cursor| cursor.pending);
+        let known = |key: Key| Some((key.clone(), before(world, &lane, pending.as_ref(), &key)?));
+        let known: Map<Key, Known> = batch.keys().into_iter().filter_map(known).collect();
+        let news = fold(&batch.changes, &known).transitions;
+        assert!(news.is_empty(), "I3: success was reported too early; still to be counted: {news:?}");
+        let through = cursor.and_then(|cursor| cursor.through);
+        assert!(batch.last_offset() <= through, "I3: lane {lane} is through {through:?} only");
+    }
+}
+
+/// An entity as it is; but as it was before, where the lane's pending plan changed it, because that is not in
+/// the rows yet.
+fn before(world: &World, lane: &LaneId, pending: Option<&Cursor>, key: &Key) -> Option<Known> {
+    let items = world.store.items();
+    let entity = items.entities.get(key)?;
+    if pending.is_none_or(|cursor| entity.marks.get(lane) != Some(&cursor.seq)) {
+        return Some(entity.known.clone());
+    }
+    world.history[key].iter().rev().nth(1).cloned()
+}
+
+/// At rest, when every record has been delivered: I1, I4, I5, and every view reads the truth.
+pub(super) fn everything_is_true(world: &World, partitions: &[Partition], sent: &[Sent], settings: &Settings) {
+    assert!(world.store.items().cursors.values().all(|cursor| !cursor.pending), "a plan is left pending");
+    rows_are_the_sums(world, settings.now_ms);
+    let twice = world.forgotten.keys().find(|key| world.store.items().entities.contains_key(key));
+    assert_eq!(twice, None, "what was forgotten is counted again");
+    entities_are_as_the_newest_records_say(world, partitions, settings);
+    rankings().for_each(|ranking| check_places(&world.store, ranking, "I5"));
+    points_are_counted_once(world);
+    bad_records_are_set_aside(world, partitions);
+    let of = |names: &[&str]| -> Vec<&[u8]> {
+        let of_stream = |(name, value): &&Sent| names.contains(name) && value != "broken";
+        sent.iter().filter(of_stream).map(|(_, value)| value.as_bytes()).collect()
+    };
+    let tables = world.store.tables();
+    let same = |found: Value, expected: Value| assert_eq!(oracle::sorted(&found), oracle::sorted(&expected));
+    same(without_means(catalogue(&tables)), without_means(oracle::products(of(&["products"]))));
+    same(views(&tables, &SALES), oracle::orders(of(&["orders"])));
+    if settings.now_ms > NOW_MS {
+        // What is late, and what has expired, is the delivery's affair.
+        return;
+    }
+    same(views(&tables, &["apps", "eventTotals"]), oracle::activity(of(&["activity", "user-events"])));
+    let (found, expected) = (views(&tables, &["metrics"]), oracle::metrics(of(&["metrics"])));
+    if settings.max_tag_sets < 10 {
+        assert_eq!(by_metric(&found), by_metric(&expected), "what is beyond the limit counts as overflow");
+    } else {
+        same(without_quantiles(found), expected);
+    }
+}
+
+/// I4: what all records in any order come to, each entity's newest, is what is stored.
+fn entities_are_as_the_newest_records_say(world: &World, partitions: &[Partition], settings: &Settings) {
+    let slices = partitions.iter().enumerate().map(|(at, partition)| (at, 0..partition.records.len())).collect();
+    let payload = super::source::payload(partitions, &slices);
+    let changes: Vec<Change> =
+        decode(&payload, settings).unwrap().into_iter().flat_map(|batch| batch.changes).collect();
+    let mut expected = BTreeMap::new();
+    // Which of the tellings of a sample comes first, and which tag sets, is the delivery's affair; and what is late.
+    let ages = settings.now_ms > NOW_MS;
+    let settled = |state: &State| match state {
+        State::Sample(_) | State::TagSets(_) => false,
+        State::Event(_) | State::Seen(_) => !ages,
+        State::Product(_) | State::Order(_) | State::Item(_) => true,
+    };
+    for Transition { key, version, after, .. } in fold(&changes, &Map::default()).transitions {
+        if settled(&after) {
+            expected.insert(key, (version, after));
+        }
+    }
+    let items = world.store.items();
+    let stored = items.entities.iter().filter(|(_, entity)| settled(&entity.known.state));
+    let stored: BTreeMap<Key, _> =
+        stored.map(|(key, entity)| (key.clone(), (entity.known.version, entity.known.state.clone()))).collect();
+    for key in stored.keys().chain(expected.keys()) {
+        assert_eq!(stored.get(key), expected.get(key), "I4: {key:?} is not as its newest record says");
+    }
+}
+
+/// Of each lane's committed plans, no two count the same offset: `through` moves on with each that has points.
+fn points_are_counted_once(world: &World) {
+    let mut last = BTreeMap::new();
+    for committed in &world.committed {
+        let seq = last.insert(committed.lane.clone(), committed.seq);
+        assert_eq!(committed.seq, seq.unwrap_or(0) + 1, "lane {} skips a seq", committed.lane);
+    }
+}
+
+/// Every broken record stands in the quarantine, and is counted once.
+fn bad_records_are_set_aside(world: &World, partitions: &[Partition]) {
+    let broken = tidemark_tests::base64(b"broken");
+    let mut expected = BTreeSet::new();
+    for partition in partitions {
+        for record in partition.records.iter().filter(|record| record["value"] == *broken) {
+            expected.insert((partition.topic.to_owned(), partition.number, record["offset"].as_i64().unwrap()));
+        }
+    }
+    let mut found = BTreeSet::new();
+    for body in world.objects.0.lock().unwrap().values() {
+        for line in body.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+            let line: Value = serde_json::from_slice(line).unwrap();
+            let (partition, offset) = (line["partition"].as_i64().unwrap() as i32, line["offset"].as_i64().unwrap());
+            found.insert((line["topic"].as_str().unwrap().to_owned(), partition, offset));
+        }
+    }
+    assert_eq!(found, expected, "the quarantine");
+    let rows = world.store.tables().rows;
+    let counted = rows.iter().filter(|(key, _)| key.is_of("REJECTS"));
+    let counted: i64 = counted.map(|(_, row)| row.get("records").to_whole().unwrap()).sum();
+    assert_eq!(counted, expected.len() as i64, "bad records counted");
+}
+
+/// The oracle's decimals hold fewer digits than some means have.
+fn without_means(mut views: Value) -> Value {
+    for category in views["categories"].as_array_mut().unwrap() {
+        category.as_object_mut().unwrap().remove("averagePrice");
+    }
+    views
+}
+
+fn without_quantiles(mut views: Value) -> Value {
+    for metric in views["metrics"].as_array_mut().unwrap() {
+        for quantile in ["p50", "p95", "p99"] {
+            metric.as_object_mut().unwrap().remove(quantile).unwrap();
+        }
+    }
+    views
+}
+
+/// How many points each metric has, and their sum, whatever their tags.
+fn by_metric(views: &Value) -> BTreeMap<(String, String), (u64, Plain)> {
+    let mut metrics: BTreeMap<(String, String), (u64, Plain)> = BTreeMap::new();
+    for series in views["metrics"].as_array().unwrap() {
+        let text = |name: &str| series[name].as_str().unwrap().to_owned();
+        let metric = metrics.entry((text("appId"), text("metricName"))).or_default();
+        metric.0 += text("count").parse::<u64>().unwrap();
+        metric.1 += text("sum").parse::<Plain>().unwrap();
+    }
+    metrics
+}

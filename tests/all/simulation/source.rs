@@ -1,0 +1,114 @@
+//! The event source: partitions of records, and which of them are delivered when. It delivers a
+//! partition's records one batch after the other, as far as it knows: an invocation that it has
+//! given up on may still be at work.
+
+use std::ops::Range;
+
+use fastrand::Rng;
+use proptest::strategy::{Strategy, ValueTree};
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+use serde_json::{Value, json};
+use tidemark_model::stream::STREAMS;
+use tidemark_tests::arbitrary::{Sent, activity_stream, metric_stream, order_stream, product_event};
+use tidemark_tests::values::TAKEN_MS;
+use tidemark_tests::{base64, envelope};
+
+/// One partition.
+pub(super) struct Partition {
+    pub(super) topic: &'static str,
+    pub(super) number: i32,
+    pub(super) records: Vec<Value>,
+    /// How many records, from the first, need not come again.
+    pub(super) acknowledged: usize,
+    /// The invocation that has its next records, as far as the source knows.
+    pub(super) with: Option<usize>,
+    /// Whether records were given up on: a replay brings them again.
+    pub(super) discarded: bool,
+    /// Whether something is counted by its offset here: a discarded one is lost for good.
+    pub(super) has_weightless: bool,
+}
+
+/// Some records of some partitions.
+pub(super) type Slices = Vec<(usize, Range<usize>)>;
+
+/// What is sent, of all streams. Each value's record stands in a partition at random: a producer
+/// without keys, so that every entity is changed by several lanes.
+pub(super) fn sent(rng: &mut Rng) -> Vec<Sent> {
+    let seed: [u8; 32] = std::array::from_fn(|_| rng.u8(..));
+    let mut runner = TestRunner::new_with_rng(Config::default(), TestRng::from_seed(RngAlgorithm::ChaCha, &seed));
+    let most = rng.choice([3, 8, 25]).unwrap();
+    let products = proptest::collection::vec(product_event(), 0..most)
+        .prop_map(|values| values.into_iter().map(|value| ("products", value)).collect::<Vec<Sent>>());
+    let all = (products, order_stream(most), activity_stream(most), metric_stream(most));
+    let (products, orders, activity, metrics) = all.new_tree(&mut runner).unwrap().current();
+    let streams = [products, orders, activity, metrics];
+    let mut sent: Vec<Sent> = streams.into_iter().filter(|_| rng.u8(..4) > 0).flatten().collect();
+    for name in ["products", "metrics"] {
+        if rng.u8(..4) == 0 {
+            sent.push((name, "broken".to_owned()));
+        }
+    }
+    if sent.is_empty() {
+        sent.push(("products", "broken".to_owned()));
+    }
+    rng.shuffle(&mut sent);
+    sent
+}
+
+pub(super) fn partitions(sent: &[Sent], rng: &mut Rng) -> Vec<Partition> {
+    let of_each_topic = rng.i32(1..4);
+    let mut partitions: Vec<Partition> = Vec::new();
+    for (name, value) in sent {
+        let stream = STREAMS.iter().find(|stream| stream.name == *name).unwrap();
+        let (topic, number) = ((stream.route)(value.as_bytes()).topic, rng.i32(0..of_each_topic));
+        let at = partitions.iter().position(|p| (p.topic, p.number) == (topic, number)).unwrap_or_else(|| {
+            partitions.push(Partition {
+                topic,
+                number,
+                records: Vec::new(),
+                acknowledged: 0,
+                with: None,
+                discarded: false,
+                has_weightless: false,
+            });
+            partitions.len() - 1
+        });
+        let partition = &mut partitions[at];
+        let offset = partition.records.len() as i64;
+        partition.has_weightless |= *name == "metrics" || value == "broken";
+        partition.records.push(json!({
+            "topic": topic, "partition": number, "offset": offset, "timestamp": TAKEN_MS + offset / 3,
+            "timestampType": "CREATE_TIME", "value": base64(value.as_bytes()),
+        }));
+    }
+    partitions
+}
+
+pub(super) fn payload(partitions: &[Partition], slices: &Slices) -> bytes::Bytes {
+    let lists = slices.iter().map(|(at, range)| {
+        let Partition { topic, number, records, .. } = &partitions[*at];
+        (format!("{topic}-{number}"), Value::from(records[range.clone()].to_vec()))
+    });
+    envelope(&lists.collect::<Value>())
+}
+
+/// The next batch: of one to three partitions that no invocation has, as far as the source knows,
+/// each from the first record that is not acknowledged to anywhere.
+pub(super) fn next(partitions: &[Partition], rng: &mut Rng) -> Slices {
+    let is_open = |p: &Partition| p.with.is_none() && p.acknowledged < p.records.len();
+    let mut open: Vec<usize> = (0..partitions.len()).filter(|at| is_open(&partitions[*at])).collect();
+    rng.shuffle(&mut open);
+    open.truncate(rng.usize(1..=3));
+    open.into_iter().map(|at| (at, part(&partitions[at], partitions[at].acknowledged, rng))).collect()
+}
+
+/// Records that were delivered before, beside whoever has them now.
+pub(super) fn again(partitions: &[Partition], rng: &mut Rng) -> Slices {
+    let at = rng.usize(0..partitions.len());
+    let from = rng.usize(0..=partitions[at].acknowledged.min(partitions[at].records.len() - 1));
+    vec![(at, part(&partitions[at], from, rng))]
+}
+
+fn part(partition: &Partition, from: usize, rng: &mut Rng) -> Range<usize> {
+    from..rng.usize(from + 1..=partition.records.len())
+}

@@ -1,0 +1,163 @@
+//! The contract of entities: counters, marks, and what a refusal tells.
+
+use tidemark_ledger::{LaneId, Store, Written};
+use tidemark_model::product::{Listing, Product, Status};
+use tidemark_model::{Decimal, Key, Known, State, Transition, Version};
+
+use super::{Check, checks, lane, now_ms};
+
+pub(super) fn checks<S: Store + Clone + 'static>() -> Vec<Check<S>> {
+    checks![
+        an_entity_is_written_only_over_the_counter_that_was_read,
+        a_refused_write_tells_the_lanes_mark,
+        a_batch_stands_or_falls_one_by_one,
+        one_of_many_writes_at_once_wins,
+        a_hundred_entities_are_read_at_once,
+        any_id_makes_a_key,
+    ]
+}
+
+/// A product that is listed while its quantity is low.
+pub(super) fn product(id: i64, quantity: i64) -> State {
+    let price: Decimal = "12345678901234.123456789012".parse().unwrap();
+    let listing = Listing { category: "c#%é".into(), price, quantity, low: quantity < 10 };
+    State::Product(Product { id, seller: "s".into(), name: "ä\"'\\\n?".into(), status: Status::Active(listing) })
+}
+
+/// A tombstone that will be forgotten.
+pub(super) fn deleted(id: i64) -> State {
+    let status = Status::Deleted { expires: Some(now_ms() + 86_400_000) };
+    State::Product(Product { id, seller: "s".into(), name: "n".into(), status })
+}
+
+pub(super) fn transition(key: &Key, counter: u64, before: Option<State>, after: State) -> Transition {
+    let version = Version { major: i64::MIN, minor: counter as i64, tie: u64::MAX };
+    Transition { key: key.clone(), counter, version, before, after }
+}
+
+async fn write<S: Store>(store: &S, lane: &LaneId, seq: u64, transition: &Transition) -> Written {
+    store.write_entities(lane, seq, &[transition]).await.unwrap().value[0]
+}
+
+async fn read<S: Store>(store: &S, key: &Key) -> Option<Known> {
+    let page = store.read_entities(std::slice::from_ref(key), true).await.unwrap().value;
+    page.found.into_iter().next().map(|(_, known)| known)
+}
+
+async fn mark<S: Store>(store: &S, lane: &LaneId, key: &Key) -> Option<u64> {
+    let page = store.read_marks(lane, std::slice::from_ref(key)).await.unwrap().value;
+    page.found.into_iter().next().map(|(_, mark)| mark)
+}
+
+async fn an_entity_is_written_only_over_the_counter_that_was_read<S: Store>(store: S) {
+    let (lane, key) = (lane("counters"), Key::of("COUNTERS", "1", "STATE"));
+    let states = [product(1, 5), product(1, 50), deleted(1), product(1, 6)];
+    let mut before = None;
+    for (counter, state) in states.iter().enumerate() {
+        let counter = counter as u64;
+        for wrong in [counter + 1, counter + 2] {
+            let refused = write(&store, &lane, 9, &transition(&key, wrong, before.clone(), deleted(1))).await;
+            assert_ne!(refused, Written::Applied, "{wrong} over {counter}");
+        }
+        let next = transition(&key, counter, before.clone(), state.clone());
+        assert_eq!(write(&store, &lane, counter + 1, &next).await, Written::Applied);
+        let known = Known { counter: counter + 1, version: next.version, state: state.clone() };
+        assert_eq!(read(&store, &key).await, Some(known.clone()));
+        assert_ne!(write(&store, &lane, counter + 1, &next).await, Written::Applied, "a repetition is refused");
+        assert_eq!(read(&store, &key).await, Some(known), "and changes nothing");
+        before = Some(state.clone());
+    }
+}
+
+async fn a_refused_write_tells_the_lanes_mark<S: Store>(store: S) {
+    let (first, other) = (lane("marks"), lane("marks of another"));
+    let key = Key::of("MARKS", "1", "STATE");
+    let (insert, update) =
+        (transition(&key, 0, None, product(1, 5)), transition(&key, 1, Some(product(1, 5)), product(1, 6)));
+    assert_eq!(write(&store, &first, 3, &update).await, Written::Unseen, "there is nothing that could carry a mark");
+    assert_eq!(mark(&store, &first, &key).await, None);
+    assert_eq!(write(&store, &first, 3, &insert).await, Written::Applied);
+    // A store may or may not show the item that was in an insert's way; the mark is the same.
+    let refused = write(&store, &first, 3, &insert).await;
+    assert!(matches!(refused, Written::Unseen | Written::Refused { mark: 3 }), "{refused:?}");
+    assert_eq!((mark(&store, &first, &key).await, mark(&store, &other, &key).await), (Some(3), Some(0)));
+    assert_eq!(write(&store, &other, 1, &update).await, Written::Applied);
+    assert_eq!(write(&store, &other, 1, &update).await, Written::Refused { mark: 1 });
+    assert_eq!(write(&store, &first, 4, &update).await, Written::Refused { mark: 3 }, "other lanes' marks stay");
+    assert_eq!(write(&store, &lane("marks of none"), 7, &update).await, Written::Refused { mark: 0 });
+    assert_eq!((mark(&store, &first, &key).await, mark(&store, &other, &key).await), (Some(3), Some(1)));
+}
+
+async fn a_batch_stands_or_falls_one_by_one<S: Store>(store: S) {
+    let lane = lane("batches");
+    let keys: Vec<Key> = (0..S::WRITE_ENTITIES).map(|n| Key::of("BATCHES", &n.to_string(), "STATE")).collect();
+    for key in keys.iter().step_by(3) {
+        assert_eq!(write(&store, &lane, 1, &transition(key, 0, None, product(1, 5))).await, Written::Applied);
+    }
+    // Inserts of some that are there, updates of some that are not.
+    let counter = |n: usize| u64::from(n.is_multiple_of(2));
+    let batch: Vec<Transition> =
+        keys.iter().enumerate().map(|(n, key)| transition(key, counter(n), None, product(2, 6))).collect();
+    let written = store.write_entities(&lane, 2, &batch.iter().collect::<Vec<_>>()).await.unwrap().value;
+    assert_eq!(written.len(), batch.len());
+    for (n, written) in written.into_iter().enumerate() {
+        let applies = n.is_multiple_of(3) == (counter(n) == 1);
+        assert_eq!(written == Written::Applied, applies, "{n}");
+        let known = read(&store, &keys[n]).await;
+        assert_eq!(known.is_some_and(|known| known.state == product(2, 6)), applies, "{n}");
+    }
+}
+
+async fn one_of_many_writes_at_once_wins<S: Store + Clone + 'static>(store: S) {
+    let key = Key::of("RIVALS", "1", "STATE");
+    for counter in 0..2 {
+        let before = (counter > 0).then(|| product(0, 0));
+        let rivals = (0..16).map(|rival| {
+            let (store, lane) = (store.clone(), lane(&format!("rival {rival}")));
+            let transition = transition(&key, counter, before.clone(), product(rival, 50));
+            tokio::spawn(async move { write(&store, &lane, 1 + counter, &transition).await })
+        });
+        let mut winners = Vec::new();
+        for (rival, written) in (0_i64..).zip(rivals.collect::<Vec<_>>()) {
+            winners.extend((written.await.unwrap() == Written::Applied).then_some(rival));
+        }
+        assert_eq!(winners.len(), 1, "{winners:?}");
+        let known = read(&store, &key).await.unwrap();
+        assert_eq!((known.counter, known.state), (counter + 1, product(winners[0], 50)));
+    }
+}
+
+async fn a_hundred_entities_are_read_at_once<S: Store>(store: S) {
+    let lane = lane("hundred");
+    let keys: Vec<Key> = (0..S::READ_KEYS).map(|n| Key::of("HUNDRED", &n.to_string(), "STATE")).collect();
+    for keys in keys[..50].chunks(S::WRITE_ENTITIES) {
+        let batch: Vec<Transition> = keys.iter().map(|key| transition(key, 0, None, product(1, 5))).collect();
+        store.write_entities(&lane, 1, &batch.iter().collect::<Vec<_>>()).await.unwrap();
+    }
+    for consistent in [true, false] {
+        let page = store.read_entities(&keys, consistent).await.unwrap().value;
+        assert!(page.unprocessed.is_empty());
+        // An eventually consistent read may miss what was just written.
+        assert!(page.found.len() == 50 || (!consistent && page.found.len() < 50), "{}", page.found.len());
+    }
+    let marks = store.read_marks(&lane, &keys).await.unwrap().value;
+    assert!(marks.found.len() == 50 && marks.found.iter().all(|(_, mark)| *mark == 1), "{marks:?}");
+}
+
+/// Ids that might forge another's key, end a statement, or be taken for nothing.
+pub(super) const ODD_IDS: [&str; 9] = ["", " ", "#", "a#b", "a%23b", "\u{0}\n", "'\"?\\", "é😀", "e\u{301}😀"];
+
+async fn any_id_makes_a_key<S: Store>(store: S) {
+    let lane = lane("odd ids");
+    let long = "é".repeat(1_000);
+    let keys: Vec<Key> = ODD_IDS.iter().chain(&[long.as_str()]).map(|id| Key::of("ODD", id, "STATE")).collect();
+    for (key, id) in keys.iter().zip(0..) {
+        let insert = transition(key, 0, None, product(id, 5));
+        assert_eq!(write(&store, &lane, 1, &insert).await, Written::Applied, "{key:?}");
+        let update = transition(key, 1, Some(product(id, 5)), product(id, 50));
+        assert_eq!(write(&store, &lane, 2, &update).await, Written::Applied, "{key:?}");
+    }
+    for (key, id) in keys.iter().zip(0..) {
+        assert_eq!(read(&store, key).await.map(|known| known.state), Some(product(id, 50)), "{key:?}");
+    }
+}

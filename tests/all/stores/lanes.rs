@@ -1,0 +1,126 @@
+//! The contract of lanes: cursors, plans, and the list of lanes.
+
+use tidemark_ledger::{Cursor, LaneId, PlanId, Store};
+
+use super::{Check, checks, lane, now_ms};
+
+pub(super) fn checks<S: Store + Clone + 'static>() -> Vec<Check<S>> {
+    checks![
+        a_cursor_advances_by_one_and_only_when_nothing_is_pending,
+        a_cursor_reads_back_as_it_was_set,
+        only_the_present_seq_is_finished,
+        one_of_many_advances_at_once_wins,
+        a_plan_reads_back_byte_for_byte,
+        lanes_are_listed_in_pages_each_once,
+    ]
+}
+
+fn cursor(seq: u64, plan: u64, through: Option<i64>) -> Cursor {
+    Cursor {
+        seq,
+        plan: PlanId::new(1, plan),
+        pending: true,
+        through,
+        through_ts: through.map(|through| through + 1_000),
+        since_ms: now_ms(),
+        name: "stores é#% 0 0".to_owned(),
+    }
+}
+
+async fn advance<S: Store>(store: &S, lane: &LaneId, seq: u64) -> bool {
+    store.advance(lane, &cursor(seq, seq, Some(0))).await.unwrap().value
+}
+
+async fn a_cursor_advances_by_one_and_only_when_nothing_is_pending<S: Store>(store: S) {
+    let lane = lane("advance");
+    assert!(!advance(&store, &lane, 2).await, "a lane begins with its first plan");
+    assert_eq!(store.read_cursor(&lane).await.unwrap().value, None, "what is refused leaves nothing");
+    assert!(advance(&store, &lane, 1).await);
+    for seq in [1, 2] {
+        assert!(!advance(&store, &lane, seq).await, "{seq} while 1 is pending");
+    }
+    assert!(store.finish(&lane, 1).await.unwrap().value);
+    for seq in [1, 3] {
+        assert!(!advance(&store, &lane, seq).await, "{seq} after 1");
+    }
+    assert!(advance(&store, &lane, 2).await);
+    assert_eq!(store.read_cursor(&lane).await.unwrap().value.unwrap().plan, PlanId::new(1, 2));
+}
+
+async fn a_cursor_reads_back_as_it_was_set<S: Store>(store: S) {
+    let lane = lane("cursor");
+    for (seq, through) in [(1, None), (2, Some(i64::MAX - 1_000)), (3, Some(0))] {
+        let cursor = cursor(seq, u64::MAX, through);
+        assert!(store.advance(&lane, &cursor).await.unwrap().value);
+        assert_eq!(store.read_cursor(&lane).await.unwrap().value, Some(cursor.clone()));
+        assert!(store.finish(&lane, seq).await.unwrap().value);
+        let finished = Cursor { pending: false, ..cursor };
+        assert_eq!(store.read_cursor(&lane).await.unwrap().value, Some(finished));
+    }
+    // A plan that covers no offsets moves nothing.
+    assert!(store.advance(&lane, &cursor(4, 4, None)).await.unwrap().value);
+    assert_eq!(store.read_cursor(&lane).await.unwrap().value.unwrap().through, Some(0));
+}
+
+async fn only_the_present_seq_is_finished<S: Store>(store: S) {
+    let lane = lane("finish");
+    assert!(!store.finish(&lane, 1).await.unwrap().value, "there is nothing to finish");
+    assert_eq!(store.read_cursor(&lane).await.unwrap().value, None, "what is refused leaves nothing");
+    advance(&store, &lane, 1).await;
+    for _ in 0..2 {
+        assert!(store.finish(&lane, 1).await.unwrap().value, "it may be repeated");
+    }
+    advance(&store, &lane, 2).await;
+    for seq in [1, 3] {
+        assert!(!store.finish(&lane, seq).await.unwrap().value, "{seq} while 2 is pending");
+        assert!(store.read_cursor(&lane).await.unwrap().value.unwrap().pending);
+    }
+}
+
+async fn one_of_many_advances_at_once_wins<S: Store + Clone + 'static>(store: S) {
+    let lane = lane("many");
+    let rivals = (0..16).map(|rival| {
+        let (store, lane) = (store.clone(), lane.clone());
+        tokio::spawn(async move { store.advance(&lane, &cursor(1, rival, None)).await.unwrap().value })
+    });
+    let mut winners = Vec::new();
+    for (rival, won) in rivals.collect::<Vec<_>>().into_iter().enumerate() {
+        winners.extend(won.await.unwrap().then_some(rival as u64));
+    }
+    assert_eq!(winners.len(), 1, "{winners:?}");
+    let plan = store.read_cursor(&lane).await.unwrap().value.unwrap().plan;
+    assert_eq!(plan, PlanId::new(1, winners[0]), "and it is the one that stands there");
+}
+
+async fn a_plan_reads_back_byte_for_byte<S: Store>(store: S) {
+    let (lane, other) = (lane("plan"), lane("plan of another"));
+    let expires_s = now_ms() / 1_000 + 86_400;
+    let largest = tidemark_ledger::MAX_PLAN_BYTES;
+    for (id, length) in [(1, 1), (2, 256), (3, largest)] {
+        let body: Vec<u8> = (0..length).map(|n| (n % 256) as u8).collect();
+        let plan = PlanId::new(1, id);
+        assert_eq!(store.read_plan(&lane, &plan).await.unwrap().value, None);
+        for _ in 0..2 {
+            store.write_plan(&lane, &plan, &body, expires_s).await.unwrap();
+        }
+        assert_eq!(store.read_plan(&lane, &plan).await.unwrap().value, Some(body), "{length} bytes");
+        assert_eq!(store.read_plan(&other, &plan).await.unwrap().value, None, "plans are their lane's");
+    }
+}
+
+async fn lanes_are_listed_in_pages_each_once<S: Store>(store: S) {
+    let mut expected: Vec<LaneId> = (0..9).map(|n| lane(&format!("listed {n}"))).collect();
+    for lane in expected.iter().chain(&expected) {
+        store.register_lane(lane, "stores é#% 0 0").await.unwrap();
+    }
+    expected.sort();
+    let mut listed: Vec<LaneId> = Vec::new();
+    loop {
+        let page = store.lanes(listed.last()).await.unwrap().value;
+        if page.is_empty() {
+            break;
+        }
+        listed.extend(page);
+    }
+    assert_eq!(listed, expected);
+}

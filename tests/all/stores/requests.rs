@@ -1,0 +1,361 @@
+//! Random requests, the same to the store in memory and to another: both must answer the same, and hold the same
+//! in the end. Some come late, twice or for nothing, and most collide.
+
+use std::ops::{Range, RangeInclusive};
+
+use fastrand::Rng;
+use tidemark_ledger::{Cursor, Floor, LaneId, PlanId, Row, Segment, Store};
+use tidemark_model::rows::TTL;
+use tidemark_model::views::{CURRENT, rankings};
+use tidemark_model::{Decimal, Key, Measures, State, Transition};
+use tidemark_tests::memory::MemoryStore;
+
+use super::entities::{deleted, product, transition};
+use super::{Place, lane, now_ms, say};
+
+/// Requests of each seed.
+const REQUESTS: usize = 400;
+
+/// One request of the protocol.
+#[derive(Clone, Debug)]
+enum Request {
+    ReadEntities(Vec<Key>),
+    ReadMarks(LaneId, Vec<Key>),
+    ReadCursor(LaneId),
+    ReadPlan(LaneId, PlanId),
+    ReadFloor(usize),
+    RegisterLane(LaneId),
+    WritePlan(LaneId, PlanId, u8),
+    Advance(LaneId, Cursor),
+    Finish(LaneId, u64),
+    WriteEntities(LaneId, u64, Vec<Transition>),
+    AddRow(LaneId, u64, Key, Measures, Option<usize>),
+    SetExtreme(Key, &'static str, Decimal),
+    SetRank(Key, usize, Row, Option<Decimal>),
+    SetFloor(usize, Floor, Floor),
+    CreateRow(Key, Measures, Vec<(LaneId, u64)>),
+    Plans(LaneId, RangeInclusive<u64>),
+}
+
+/// Plans of a lane.
+const PLANS: u64 = 4;
+
+/// What was answered, and what of it later requests go by.
+struct Answered {
+    text: String,
+    row: Option<Row>,
+    floor: Option<Floor>,
+}
+
+impl Request {
+    async fn send<S: Store>(&self, store: &S) -> Answered {
+        let ranking = |at: &usize| rankings().nth(*at).unwrap();
+        let (mut row, mut floor) = (None, None);
+        let text = match self {
+            Self::ReadEntities(keys) => {
+                let mut page = store.read_entities(keys, true).await.unwrap().value;
+                page.found.sort_by(|(a, _), (b, _)| a.cmp(b));
+                format!("{page:?}")
+            }
+            Self::ReadMarks(lane, keys) => {
+                let mut page = store.read_marks(lane, keys).await.unwrap().value;
+                page.found.sort();
+                format!("{page:?}")
+            }
+            Self::ReadCursor(lane) => format!("{:?}", store.read_cursor(lane).await.unwrap().value),
+            Self::ReadPlan(lane, plan) => format!("{:?}", store.read_plan(lane, plan).await.unwrap().value),
+            Self::ReadFloor(of) => {
+                floor = Some(store.read_floor(ranking(of)).await.unwrap().value);
+                format!("{floor:?}")
+            }
+            Self::RegisterLane(lane) => format!("{:?}", store.register_lane(lane, "x").await.unwrap().value),
+            Self::WritePlan(lane, plan, body) => {
+                let expires_s = now_ms() / 1_000 + 86_400;
+                format!("{:?}", store.write_plan(lane, plan, &[*body; 9], expires_s).await.unwrap().value)
+            }
+            Self::Advance(lane, cursor) => store.advance(lane, cursor).await.unwrap().value.to_string(),
+            Self::Finish(lane, seq) => store.finish(lane, *seq).await.unwrap().value.to_string(),
+            Self::WriteEntities(lane, seq, transitions) => {
+                let transitions: Vec<&Transition> = transitions.iter().collect();
+                format!("{:?}", store.write_entities(lane, *seq, &transitions).await.unwrap().value)
+            }
+            Self::AddRow(lane, seq, key, delta, of) => {
+                row = store.add_row(lane, *seq, key, delta, of.as_ref().map(ranking)).await.unwrap().value;
+                format!("{row:?}")
+            }
+            Self::SetExtreme(key, name, value) => store.set_extreme(key, name, *value).await.unwrap().value.to_string(),
+            Self::SetRank(key, of, seen, rank) => {
+                store.set_rank(key, ranking(of), seen, *rank).await.unwrap().value.to_string()
+            }
+            Self::SetFloor(of, read, floor) => {
+                store.set_floor(ranking(of), *read, *floor).await.unwrap().value.to_string()
+            }
+            Self::CreateRow(key, row, marks) => store.create_row(key, row, marks).await.unwrap().value.to_string(),
+            Self::Plans(lane, seqs) => format!("{:?}", plans(store, lane, seqs).await),
+        };
+        Answered { text, row, floor }
+    }
+}
+
+/// Makes requests that collide, and that go by what earlier ones were answered.
+struct Maker {
+    rng: Rng,
+    /// What the keys of this seed are known by.
+    name: String,
+    lanes: Vec<LaneId>,
+    /// Rows as they were answered, with their keys and rankings.
+    seen: Vec<(Key, usize, Row)>,
+    floors: Vec<(usize, Floor)>,
+    made: Vec<Request>,
+}
+
+impl Maker {
+    fn new(seed: u64) -> Self {
+        let lanes = (0..3).map(|n| lane(&format!("random {seed} {n}"))).collect();
+        let (seen, floors, made) = (Vec::new(), Vec::new(), Vec::new());
+        Self { rng: Rng::with_seed(seed), name: format!("random {seed}"), lanes, seen, floors, made }
+    }
+
+    fn lane(&mut self) -> LaneId {
+        self.rng.choice(&self.lanes).unwrap().clone()
+    }
+
+    /// Later requests mostly come with later seqs.
+    fn seq(&mut self) -> u64 {
+        let now = self.made.len() as u64 / 40;
+        now.saturating_sub(self.rng.u64(0..3)) + self.rng.u64(1..3)
+    }
+
+    fn plan(&mut self) -> PlanId {
+        plan(self.rng.u64(0..PLANS))
+    }
+
+    fn entity(&mut self) -> Key {
+        Key::of("ENTITY", &format!("{} {}", self.name, self.rng.u8(0..5)), "STATE")
+    }
+
+    fn entities(&mut self) -> Vec<Key> {
+        let mut keys: Vec<Key> = (0..self.rng.usize(1..5)).map(|_| self.entity()).collect();
+        keys.sort();
+        keys.dedup();
+        keys
+    }
+
+    /// A row and its ranking, or one that does not compete.
+    fn row(&mut self) -> (Key, Option<usize>) {
+        let of = self.rng.usize(0..3);
+        let kind = rankings().nth(of).map_or("ROW", |ranking| ranking.kind);
+        (Key::of(kind, &format!("{} {}", self.name, self.rng.u8(0..3)), CURRENT), (of < 2).then_some(of))
+    }
+
+    fn number(&mut self) -> Decimal {
+        let numbers = ["-12345678901.000000000001", "-2.5", "-1", "-1", "0", "1", "1", "2.5", "12345678901"];
+        self.rng.choice(numbers).unwrap().parse().unwrap()
+    }
+
+    fn delta(&mut self, of: Option<usize>) -> Measures {
+        let mut delta = Measures::default();
+        for name in ["a", "p12", "z", "min", "max", TTL] {
+            if self.rng.u8(0..4) == 0 {
+                let soon_s = now_ms() / 1_000 + self.rng.i64(1..30) * 86_400;
+                let number = if name == TTL { Decimal::whole(soon_s) } else { self.number() };
+                delta.set(name, number);
+            }
+        }
+        if let Some(ranking) = of.and_then(|of| rankings().nth(of)) {
+            delta.set(ranking.by, self.number());
+            delta.set(ranking.present, Decimal::whole(self.rng.i64(-1..2)));
+        }
+        delta
+    }
+
+    fn state(&mut self) -> State {
+        match self.rng.u8(0..4) {
+            0 => deleted(1),
+            n => product(i64::from(n), self.rng.i64(0..20)),
+        }
+    }
+
+    fn cursor(&mut self, seq: u64) -> Cursor {
+        let mut some = || self.rng.bool().then(|| self.rng.i64(0..1_000));
+        let (through, through_ts) = (some(), some());
+        let (plan, name) = (self.plan(), self.name.clone());
+        Cursor { seq, plan, pending: self.rng.bool(), through, through_ts, since_ms: self.rng.i64(..), name }
+    }
+
+    fn floor(&mut self) -> Floor {
+        let mut some = || {
+            let is_some = self.rng.bool();
+            is_some.then(|| self.number())
+        };
+        let (floor, shown) = (some(), some());
+        Floor { floor, shown, refreshed: self.rng.u64(0..4) }
+    }
+
+    fn next(&mut self) -> Request {
+        if self.rng.u8(0..5) == 0 && !self.made.is_empty() {
+            // One of before comes again, late or at once.
+            return self.rng.choice(&self.made).unwrap().clone();
+        }
+        match self.rng.u8(0..26) {
+            0 => Request::ReadEntities(self.entities()),
+            1 => Request::ReadMarks(self.lane(), self.entities()),
+            2 => Request::ReadCursor(self.lane()),
+            3 => Request::ReadPlan(self.lane(), self.plan()),
+            4 => Request::ReadFloor(self.rng.usize(0..2)),
+            5 => Request::RegisterLane(self.lane()),
+            6 => Request::WritePlan(self.lane(), self.plan(), self.rng.u8(..)),
+            7..=9 => {
+                let seq = self.seq();
+                Request::Advance(self.lane(), self.cursor(seq))
+            }
+            10 | 11 => Request::Finish(self.lane(), self.seq()),
+            12..=15 => {
+                let before = self.made.len() as u64 / 60;
+                let transitions = self.entities().into_iter().map(|key| {
+                    let counter = self.rng.u64(0..before + 2);
+                    let before = (counter > 0).then(|| self.state());
+                    transition(&key, counter, before, self.state())
+                });
+                let transitions = transitions.collect();
+                Request::WriteEntities(self.lane(), self.seq(), transitions)
+            }
+            16..=19 => {
+                let (key, of) = self.row();
+                Request::AddRow(self.lane(), self.seq(), key, self.delta(of), of)
+            }
+            20 => Request::SetExtreme(self.row().0, if self.rng.bool() { "min" } else { "max" }, self.number()),
+            21 | 22 => self.set_rank(),
+            23 => {
+                let seqs = self.rng.u64(0..3);
+                Request::Plans(self.lane(), seqs..=seqs + self.rng.u64(0..2))
+            }
+            24 => {
+                let (key, of) = self.row();
+                let marks = self.lanes.clone().into_iter().map(|lane| (lane, self.seq())).collect();
+                Request::CreateRow(key, self.delta(of), marks)
+            }
+            _ => {
+                let old = self.floors.len().saturating_sub(self.rng.usize(1..3));
+                let (of, read) = self.floors.get(old).copied().unwrap_or_default();
+                Request::SetFloor(of, if self.rng.bool() { read } else { self.floor() }, self.floor())
+            }
+        }
+    }
+
+    /// Most go by one of the newest answers.
+    fn set_rank(&mut self) -> Request {
+        let newest = self.seen.len().saturating_sub(6);
+        let seen = self.rng.choice(&self.seen[newest..]).cloned();
+        let (key, of, seen) = match seen.filter(|_| self.rng.u8(0..6) > 0) {
+            Some(seen) => seen,
+            None => (self.row().0, self.rng.usize(0..2), Row::default()),
+        };
+        let rank = self.rng.bool().then(|| self.number());
+        Request::SetRank(key, of, seen, rank)
+    }
+
+    fn hear(&mut self, request: Request, answered: Answered) {
+        if let (Request::AddRow(_, _, key, _, Some(of)), Some(row)) = (&request, answered.row) {
+            self.seen.push((key.clone(), *of, row));
+        }
+        if let (Request::ReadFloor(of), Some(floor)) = (&request, answered.floor) {
+            self.floors.push((*of, floor));
+        }
+        self.made.push(request);
+    }
+
+    /// Requests that show all that is there, as each lane sees it.
+    fn look(&self) -> Vec<Request> {
+        let keys =
+            |kind: &'static str, sk, n: u8| (0..n).map(move |n| Key::of(kind, &format!("{} {n}", self.name), sk));
+        let entities: Vec<Key> = keys("ENTITY", "STATE", 5).collect();
+        let mut look = vec![Request::ReadEntities(entities.clone())];
+        look.extend((0..2).map(Request::ReadFloor));
+        for lane in &self.lanes {
+            look.extend([Request::ReadCursor(lane.clone()), Request::ReadMarks(lane.clone(), entities.clone())]);
+            look.extend((0..PLANS).map(|n| Request::ReadPlan(lane.clone(), plan(n))));
+            look.push(Request::Plans(lane.clone(), 0..=u64::MAX));
+            for (of, ranking) in rankings().enumerate() {
+                // An addition of nothing at no seq is refused where the lane has been, and shows the row.
+                let see = |key| Request::AddRow(lane.clone(), 0, key, Measures::default(), Some(of));
+                look.extend(keys(ranking.kind, CURRENT, 3).map(see));
+            }
+        }
+        look
+    }
+}
+
+/// One of a lane's plans, of which two are written for each seq.
+fn plan(n: u64) -> PlanId {
+    PlanId::new(1 + n / 2, n)
+}
+
+/// A lane's plans for some seqs, of all pages.
+async fn plans<S: Store>(store: &S, lane: &LaneId, seqs: &RangeInclusive<u64>) -> Vec<(PlanId, Vec<u8>)> {
+    let (mut plans, mut after) = (Vec::new(), None);
+    loop {
+        let (page, next) = store.plans(lane, seqs, after.as_ref()).await.unwrap().value;
+        plans.extend(page);
+        after = next;
+        if after.is_none() {
+            return plans;
+        }
+    }
+}
+
+/// The rows of a seed, in order.
+async fn rows<S: Store>(store: &S, name: &str) -> Vec<(Key, Row)> {
+    let (mut rows, mut after) = (Vec::new(), None);
+    loop {
+        let (page, next) = store.rows(Segment::WHOLE, after.as_ref()).await.unwrap().value;
+        rows.extend(page.into_iter().filter(|(key, _)| key.pk.contains(name)));
+        after = next;
+        if after.is_none() {
+            rows.sort_by(|(a, _), (b, _)| a.cmp(b));
+            return rows;
+        }
+    }
+}
+
+async fn listed<S: Store>(store: &S, ours: &[LaneId]) -> Vec<LaneId> {
+    let (mut lanes, mut after) = (Vec::new(), None);
+    loop {
+        let page = store.lanes(after.as_ref()).await.unwrap().value;
+        let Some(last) = page.last().cloned() else { return lanes };
+        lanes.extend(page.into_iter().filter(|lane| ours.contains(lane)));
+        after = Some(last);
+    }
+}
+
+/// Plays the requests of each seed to both.
+pub(super) async fn compare(place: Place, seeds: Range<u64>) {
+    for seed in seeds {
+        let (memory, store, mut maker) = (MemoryStore::default(), &place.store, Maker::new(seed));
+        for ranking in rankings() {
+            // Floors are not of a seed: both begin with what the one before left.
+            let floor = store.read_floor(ranking).await.unwrap().value;
+            if floor != Floor::default() {
+                memory.items().floors.insert(ranking.board, floor);
+            }
+        }
+        let (mut applied, mut refused) = (0, 0);
+        for at in 0..REQUESTS {
+            let request = maker.next();
+            let (expected, found) = (request.send(&memory).await, request.send(store).await);
+            assert_eq!(found.text, expected.text, "seed {seed}, request {at}: {request:?}");
+            applied += usize::from(expected.text == "true");
+            refused += usize::from(expected.text == "false");
+            maker.hear(request, expected);
+        }
+        assert!(applied > 5 && refused > 5, "seed {seed}: {applied} and {refused} show too little");
+        let name = format!("{} ", maker.name);
+        assert_eq!(rows(store, &name).await, rows(&memory, &name).await, "seed {seed}: rows");
+        assert_eq!(listed(store, &maker.lanes).await, listed(&memory, &maker.lanes).await, "seed {seed}: lanes");
+        for request in maker.look() {
+            let (expected, found) = (request.send(&memory).await, request.send(store).await);
+            assert_eq!(found.text, expected.text, "seed {seed}, in the end: {request:?}");
+        }
+    }
+    say(&format!("{REQUESTS} random requests of each seed were answered alike"));
+}
