@@ -309,7 +309,8 @@ async fn rows<S: Store>(store: &S, name: &str) -> Vec<(Key, Row)> {
     let (mut rows, mut after) = (Vec::new(), None);
     loop {
         let (page, next) = store.rows(Segment::WHOLE, after.as_ref()).await.unwrap().value;
-        rows.extend(page.into_iter().filter(|(key, _)| key.pk.contains(name)));
+        let ours = page.into_iter().filter(|(key, _)| key.pk.contains(name));
+        rows.extend(ours.map(|(key, row)| (key, row.unwrap())));
         after = next;
         if after.is_none() {
             rows.sort_by(|(a, _), (b, _)| a.cmp(b));
