@@ -89,7 +89,12 @@ pub fn audit(audit: &Audit) -> String {
                 drift.measure.clone(),
                 number(drift.stored),
                 number(drift.recomputed),
-                if drift.repaired { "repaired" } else { "" }.to_owned(),
+                match (drift.repaired, drift.unreadable) {
+                    (true, _) => "repaired",
+                    (_, true) => "unreadable",
+                    _ => "",
+                }
+                .to_owned(),
             ]);
         }
         right_aligned(&mut table, 3..5);
@@ -115,9 +120,10 @@ pub fn audit(audit: &Audit) -> String {
         0 => String::new(),
         rows => format!("; {rows} are undecided, because invocations moved them at each look"),
     };
+    let unfinished = if audit.unfinished { "; UNFINISHED, for the error above" } else { "" };
     let _infallible = write!(
         text,
-        "{table}\n{verdict}{undecided} (entities {}, looks {}, read units {:.0}, write units {:.0}).",
+        "{table}\n{verdict}{undecided}{unfinished} (entities {}, looks {}, read units {:.0}, write units {:.0}).",
         audit.entities, audit.rounds, audit.read_units, audit.write_units
     );
     text

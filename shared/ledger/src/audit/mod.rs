@@ -312,8 +312,9 @@ impl<S: Store> Ledger<S> {
             let known = before.filter(|before| before.pending).into_iter().chain([after]).map(|cursor| &cursor.plan);
             (first <= after.seq).then(|| (lane, first..=after.seq, known.collect()))
         });
-        let reads: Vec<_> =
-            in_flight.map(|(lane, seqs, known)| self.moved_by(lane, seqs, known, Arc::clone(&rows), requests)).collect();
+        let reads: Vec<_> = in_flight
+            .map(|(lane, seqs, known)| self.moved_by(lane, seqs, known, Arc::clone(&rows), requests))
+            .collect();
         let moved: Vec<_> = stream::iter(reads).buffer_unordered(DECODED).try_collect().await?;
         Ok(moved.into_iter().collect::<Option<Vec<_>>>().map(|moved| moved.into_iter().flatten().collect()))
     }

@@ -68,7 +68,12 @@ impl Reading<'_> {
             Some(AttributeValue::S(text)) => text.clone(),
             _ => "?".to_owned(),
         };
-        StoreError::Unreadable { table: self.table.to_owned(), pk: text("PK"), sk: text("SK"), attribute: attribute.to_owned() }
+        StoreError::Unreadable {
+            table: self.table.to_owned(),
+            pk: text("PK"),
+            sk: text("SK"),
+            attribute: attribute.to_owned(),
+        }
     }
 }
 
