@@ -117,8 +117,8 @@ async fn windows_whose_retention_may_have_changed_are_not_repaired() {
 #[tokio::test(start_paused = true)]
 async fn what_expires_while_an_audit_goes_on_is_no_drift() {
     let store = filled().await;
-    let requests = requests_of_a_look(&store).await;
     store.items().entities.retain(|key, _| !key.is_of("USER"));
+    let requests = requests_of_a_look(&store).await;
     let quick = Ledger::new(store.clone(), options(1)).audit(&looking(), later(29)).await.unwrap();
     assert!(quick.views["apps"].drifted > 0, "{quick:?}");
     for at in 0..requests {
