@@ -15,7 +15,7 @@ use crate::cli::Audit;
 use crate::show;
 use crate::stack::{STATE_TABLE, VIEWS_TABLE, sdk_config};
 
-/// Audits the tables and prints what was found; fails if drift remains.
+/// Audits the tables and prints what was found; fails if drift remains or the audit is unfinished.
 ///
 /// # Errors
 /// If the tables are not named or a request fails.
@@ -43,7 +43,7 @@ pub async fn run(asked: &Audit) -> Result<ExitCode, Box<dyn Error>> {
         segments: asked.segments,
         rounds: asked.rounds as usize,
         repair: asked.repair,
-        tombstones_kept: asked.tombstones_kept,
+        nothing_forgotten: asked.nothing_forgotten,
         scanned: Arc::default(),
     };
     let progress = Progress::start(Arc::clone(&options.scanned))?;
@@ -55,7 +55,7 @@ pub async fn run(asked: &Audit) -> Result<ExitCode, Box<dyn Error>> {
     } else {
         println!("{}", show::audit(&audit));
     }
-    Ok(if audit.remaining() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if audit.remaining() == 0 && !audit.unfinished { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// How far the scans have come, on standard error, until it is dropped.

@@ -80,7 +80,7 @@ pub struct Options {
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
     /// Recomputes every row of a deployment from its entities, beside running invocations, and says
-    /// which have drifted. Ends with status 1 if drift remains.
+    /// which have drifted. Ends with status 1 if drift remains or the audit could not be finished.
     Audit(Audit),
 }
 
@@ -91,7 +91,7 @@ pub struct Audit {
     #[arg(long)]
     pub repair: bool,
 
-    /// Parts of each table that are scanned in parallel.
+    /// Parts of each table that are scanned in parallel; of both tables, 32 requests at once at most.
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub segments: u32,
 
@@ -116,10 +116,10 @@ pub struct Audit {
     #[arg(long, value_name = "NAME")]
     pub views_table: Option<String>,
 
-    /// Says that tombstones are kept for ever and always were (TOMBSTONE_RETENTION_DAYS is 0), so that
-    /// sellers' totals and deleted products are exact, too.
+    /// Says that nothing was forgotten before its rows: TOMBSTONE_RETENTION_DAYS is 0 and always was, and no
+    /// retention was ever changed. Then sellers' totals, deleted products and windows are compared exactly.
     #[arg(long)]
-    pub tombstones_kept: bool,
+    pub nothing_forgotten: bool,
 }
 
 /// A file to play.

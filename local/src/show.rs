@@ -89,7 +89,12 @@ pub fn audit(audit: &Audit) -> String {
                 drift.measure.clone(),
                 number(drift.stored),
                 number(drift.recomputed),
-                if drift.repaired { "repaired" } else { "" }.to_owned(),
+                match (drift.repaired, drift.unreadable) {
+                    (true, _) => "repaired",
+                    (_, true) => "unreadable",
+                    _ => "",
+                }
+                .to_owned(),
             ]);
         }
         right_aligned(&mut table, 3..5);
@@ -105,18 +110,21 @@ pub fn audit(audit: &Audit) -> String {
     right_aligned(&mut table, 1..7);
     let total = audit.total();
     let verdict = match (audit.remaining(), total.drifted) {
-        (0, 0) => "No drift".to_owned(),
-        (0, drifted) => format!("{drifted} rows had drifted and are repaired"),
-        (remaining, _) => format!("DRIFT: {remaining} rows differ from what the entities add up to"),
+        (0, 0) => format!("No drift in {} rows", total.rows),
+        (0, drifted) => format!("Repaired: {drifted} of {} rows had drifted", total.rows),
+        (remaining, _) => {
+            format!("DRIFT: {remaining} of {} rows differ from what the entities add up to", total.rows)
+        }
     };
     let undecided = match total.undecided {
         0 => String::new(),
-        rows => format!("; {rows} rows are undecided, because invocations moved them at each look"),
+        rows => format!("; {rows} are undecided, because invocations moved them at each look"),
     };
+    let unfinished = if audit.unfinished { "; UNFINISHED, for the error above" } else { "" };
     let _infallible = write!(
         text,
-        "{table}\n{verdict} ({} rows, {} entities, {} looks, {:.0} read and {:.0} write units){undecided}.",
-        total.rows, audit.entities, audit.rounds, audit.read_units, audit.write_units
+        "{table}\n{verdict}{undecided}{unfinished} (entities {}, looks {}, read units {:.0}, write units {:.0}).",
+        audit.entities, audit.rounds, audit.read_units, audit.write_units
     );
     text
 }

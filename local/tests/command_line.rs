@@ -94,7 +94,7 @@ async fn an_audit_ends_with_its_verdict_and_repairs_what_it_is_told_to() {
         (output.status.success(), String::from_utf8(output.stdout).unwrap())
     };
     let (clean, text) = audit(&[]).await;
-    assert!(clean && text.contains("\nNo drift ("), "{text}");
+    assert!(clean && text.contains("\nNo drift in "), "{text}");
 
     let text = |text: &str| AttributeValue::S(text.to_owned());
     let row = stack.clients.dynamodb.update_item().table_name(VIEWS_TABLE);
@@ -108,11 +108,11 @@ async fn an_audit_ends_with_its_verdict_and_repairs_what_it_is_told_to() {
     assert!(!clean);
     assert_eq!((&document["views"]["sellers"]["drifted"], &document["drift"][0]["stored"]), (&1.into(), &"1.5".into()));
     let (clean, text) = audit(&[]).await;
-    assert!(!clean && text.contains("SELLER#seller-3") && text.contains("DRIFT: 1 rows"), "{text}");
+    assert!(!clean && text.contains("SELLER#seller-3") && text.contains("DRIFT: 1 of "), "{text}");
     let (clean, text) = audit(&["--repair"]).await;
-    assert!(clean && text.contains("1 rows had drifted and are repaired"), "{text}");
+    assert!(clean && text.contains("Repaired: 1 of "), "{text}");
     let (clean, text) = audit(&[]).await;
-    assert!(clean && text.contains("\nNo drift ("), "{text}");
+    assert!(clean && text.contains("\nNo drift in "), "{text}");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod audit;
+mod audit_limits;
 mod bad_input;
 mod bad_streams;
 mod cargo_lambda;

@@ -242,7 +242,7 @@ impl Store for MemoryStore {
     async fn rows(&self, segment: Segment, after: Option<&Key>) -> Answer<RowPage> {
         let items = self.items();
         let (page, next) = page(&items.rows, segment, after);
-        read((page.into_iter().map(|(key, row)| (key, row.seen_by(&LaneId::AUDIT))).collect(), next))
+        read((page.into_iter().map(|(key, row)| (key, Ok(row.seen_by(&LaneId::AUDIT)))).collect(), next))
     }
 
     async fn states(&self, segment: Segment, after: Option<&Key>) -> Answer<StatePage> {

@@ -32,6 +32,14 @@ def give(action, resource):
     return fault
 
 
+def both(one, other):
+    """Two faults at once."""
+    def fault(stack):
+        one(stack)
+        other(stack)
+    return fault
+
+
 MAPPING = ("ProductUpdatedMapping", "Properties")
 FUNCTION = ("AggregateFunction", "Properties")
 VARIABLES = (*FUNCTION, "Environment", "Variables")
@@ -39,9 +47,9 @@ STATEMENTS = ("AggregateKafkaPolicy", "Properties", "PolicyDocument", "Statement
 STATE_TABLE = ("StateTable", "Properties")
 VIEWS_TABLE = ("ViewsTable", "Properties")
 UPKEEP = ("UpkeepTimer", "Properties")
-UPKEEP_ROLE = ("UpkeepRole", "Properties")
-UPKEEP_TRUST = (*UPKEEP_ROLE, "AssumeRolePolicyDocument", "Statement", 0)
-UPKEEP_RIGHTS = (*UPKEEP_ROLE, "Policies", 0, "PolicyDocument", "Statement", 0)
+SCHEDULE_ROLE = ("ScheduleRole", "Properties")
+SCHEDULE_TRUST = (*SCHEDULE_ROLE, "AssumeRolePolicyDocument", "Statement", 0)
+SCHEDULE_RIGHTS = (*SCHEDULE_ROLE, "Policies", 0, "PolicyDocument", "Statement", 0)
 RANKING = (*VIEWS_TABLE, "GlobalSecondaryIndexes", 0)
 STATE = {"Fn::GetAtt": ["StateTable", "Arn"]}
 TOPIC = CLUSTER.replace(":cluster/", ":topic/") + "/shop.returned"
@@ -84,23 +92,23 @@ FAULTS = [
     ("a consumer group that no mapping has", give("kafka-cluster:AlterGroup", TOPIC.replace(":topic/", ":group/")),
      roles.as_many_consumer_groups_may_be_used_as_there_are_mappings, None),
     ("a schedule that may invoke every function",
-     put(*UPKEEP_RIGHTS, "Resource", to={"Fn::Sub": "arn:aws:lambda:${AWS::Region}:${AWS::AccountId}:function:*"}),
+     put(*SCHEDULE_RIGHTS, "Resource", to={"Fn::Sub": "arn:aws:lambda:${AWS::Region}:${AWS::AccountId}:function:*"}),
      roles.the_role_of_a_schedule_may_invoke_the_function_and_nothing_else, None),
     ("a schedule that may invoke more than the function's newest version",
-     put(*UPKEEP_RIGHTS, "Resource", to={"Fn::Sub": "${AggregateFunction.Arn}:*"}),
+     put(*SCHEDULE_RIGHTS, "Resource", to={"Fn::Sub": "${AggregateFunction.Arn}:*"}),
      roles.the_role_of_a_schedule_may_invoke_the_function_and_nothing_else, None),
     ("a schedule that may do more than invoke",
-     put(*UPKEEP_RIGHTS, "Action", to=["lambda:GetFunction", "lambda:InvokeFunction"]),
+     put(*SCHEDULE_RIGHTS, "Action", to=["lambda:GetFunction", "lambda:InvokeFunction"]),
      roles.the_role_of_a_schedule_may_invoke_the_function_and_nothing_else, None),
     ("a schedule that runs as the function",
      put(*UPKEEP, "Target", "RoleArn", to={"Fn::GetAtt": ["AggregateRole", "Arn"]}),
      roles.the_role_of_a_schedule_may_invoke_the_function_and_nothing_else, None),
-    ("a schedule's role that other accounts' schedules may use", put(*UPKEEP_TRUST, "Condition", to=REMOVED),
+    ("a schedule's role that other accounts' schedules may use", put(*SCHEDULE_TRUST, "Condition", to=REMOVED),
      roles.the_role_of_a_schedule_may_invoke_the_function_and_nothing_else, None),
     ("a schedule's role that a policy adds to",
-     put("AggregateKafkaPolicy", "Properties", "Roles", to=[{"Ref": "AggregateRole"}, {"Ref": "UpkeepRole"}]),
+     put("AggregateKafkaPolicy", "Properties", "Roles", to=[{"Ref": "AggregateRole"}, {"Ref": "ScheduleRole"}]),
      roles.the_role_of_a_schedule_may_invoke_the_function_and_nothing_else, None),
-    ("a schedule's role without its schedule", put("UpkeepTimer", to=REMOVED),
+    ("a schedule's role without its schedule", both(put("UpkeepTimer", to=REMOVED), put("AuditTimer", to=REMOVED)),
      roles.the_role_of_a_schedule_may_invoke_the_function_and_nothing_else, None),
     ("a managed policy", put("AggregateRole", "Properties", "ManagedPolicyArns", to=[
         "arn:aws:iam::aws:policy/service-role/AWSLambdaMSKExecutionRole"]), roles.roles_use_no_managed_policy, None),
@@ -146,19 +154,23 @@ FAULTS = [
     ("a missing variable of a new stream", put(*VARIABLES, "ACTIVITY_RETENTION_DAYS", to=REMOVED),
      stacks.functions_find_their_whole_environment, None),
     ("a schedule of another job", put(*UPKEEP, "Target", "Input", to='{"job": "cleaning"}'),
-     stacks.a_schedule_invokes_the_function_with_what_upkeep_takes, None),
+     stacks.a_schedule_invokes_the_function_with_its_job, None),
+    ("an audit that is asked for upkeep", put("AuditTimer", "Properties", "Target", "Input", to='{"job": "upkeep"}'),
+     stacks.a_schedule_invokes_the_function_with_its_job, None),
+    ("a drift alarm of another metric", put("AuditDriftAlarm", "Properties", "MetricName", to="AuditRepaired"),
+     stacks.the_drift_alarm_sees_every_audit_that_leaves_drift, None),
     ("a schedule without an input", put(*UPKEEP, "Target", "Input", to=REMOVED),
-     stacks.a_schedule_invokes_the_function_with_what_upkeep_takes, None),
+     stacks.a_schedule_invokes_the_function_with_its_job, None),
     ("a schedule of something else than the function",
      put(*UPKEEP, "Target", "Arn", to={"Fn::GetAtt": ["StateTable", "Arn"]}),
-     stacks.a_schedule_invokes_the_function_with_what_upkeep_takes, None),
+     stacks.a_schedule_invokes_the_function_with_its_job, None),
     ("a schedule that is switched off", put(*UPKEEP, "State", to="DISABLED"),
-     stacks.a_schedule_invokes_the_function_with_what_upkeep_takes, None),
+     stacks.a_schedule_invokes_the_function_with_its_job, None),
     ("a schedule that comes when it likes",
      put(*UPKEEP, "FlexibleTimeWindow", to={"Mode": "FLEXIBLE", "MaximumWindowInMinutes": 15}),
-     stacks.a_schedule_invokes_the_function_with_what_upkeep_takes, None),
+     stacks.a_schedule_invokes_the_function_with_its_job, None),
     ("a schedule that retries for a day", put(*UPKEEP, "Target", "RetryPolicy", to=REMOVED),
-     stacks.a_schedule_invokes_the_function_with_what_upkeep_takes, None),
+     stacks.a_schedule_invokes_the_function_with_its_job, None),
     ("a mapping of an empty topic", put(*MAPPING, "Topics", to=[""]),
      stacks.every_mapping_reads_a_topic_and_a_stream_is_known_for_it, None),
     ("a topic that is not routed", put(*VARIABLES, "TOPICS", to=ROUTES.replace("shop.deleted=products,", "")),
@@ -231,8 +243,10 @@ OPTIONAL_FAULTS = [
      put(*STATEMENTS, 3, "Resource", 3, "Fn::If", 0, to="KafkaGiven"),
      roles.as_many_consumer_groups_may_be_used_as_there_are_mappings),
     ("a schedule that does not ask for its expression", put("UpkeepTimer", "Condition", to=REMOVED),
-     stacks.a_schedule_invokes_the_function_with_what_upkeep_takes),
-    ("a schedule's role that does not ask for its schedule", put("UpkeepRole", "Condition", to=REMOVED),
+     stacks.a_schedule_invokes_the_function_with_its_job),
+    ("an audit's schedule that does not ask for its expression", put("AuditTimer", "Condition", to=REMOVED),
+     stacks.a_schedule_invokes_the_function_with_its_job),
+    ("a schedule's role that does not ask for its schedule", put("ScheduleRole", "Condition", to=REMOVED),
      roles.the_role_of_a_schedule_may_invoke_the_function_and_nothing_else),
 ]
 

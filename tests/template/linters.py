@@ -11,7 +11,7 @@ from resolve import Broken
 ALWAYS_ACCEPTED = {
     "CKV_AWS_18": "access logs of the archive would need a second bucket; CloudTrail data events serve who wants them",
     "CKV_AWS_115": "partitions bound how many invocations run; a reservation would take from the account's others",
-    "CKV_AWS_116": "mappings retry or use their destination; a run of upkeep that failed is made up for by the next",
+    "CKV_AWS_116": "mappings retry or use their destination; a job that failed is made up for by the next",
     "CKV_AWS_158": "log lines hold names, offsets and reasons, no record; CloudWatch encrypts them with its own key",
     "CKV_AWS_173": "the environment holds names and numbers, no secret",
 }
@@ -23,6 +23,7 @@ ACCEPTED = {
     "defaults": ACCEPTED_UNTIL_CHOSEN,
     "cluster": ACCEPTED_UNTIL_CHOSEN,
     "products alone": ACCEPTED_UNTIL_CHOSEN,
+    "audits alone": ACCEPTED_UNTIL_CHOSEN,
     "all but products": ACCEPTED_UNTIL_CHOSEN,
     "everything": ALWAYS_ACCEPTED,
 }

@@ -33,13 +33,13 @@ INDEXES = {
     "ViewsTable": ("ranking", "KEYS_ONLY", "the tops of rankings"),
 }
 
-# What a schedule does, whenever it does it; its role has role_checks.py.
+# What each schedule asks for, and what all do alike, whenever they do it; their role has role_checks.py.
+JOBS = {"UpkeepTimer": '{"job": "upkeep"}', "AuditTimer": '{"job": "audit"}'}
 SCHEDULED = {
     "State": "ENABLED",
     "FlexibleTimeWindow": {"Mode": "OFF"},
     "Target": {
         "Arn": {"Fn::GetAtt": ["AggregateFunction", "Arn"]},
-        "Input": '{"job": "upkeep"}',
         "RetryPolicy": {"MaximumRetryAttempts": 2, "MaximumEventAgeInSeconds": 3600},
     },
 }
@@ -119,15 +119,26 @@ def functions_find_their_whole_environment(stack):
             yield f"{name}: {variable} is not known to the checks; add it to ENVIRONMENT, or drop it"
 
 
-def a_schedule_invokes_the_function_with_what_upkeep_takes(stack):
+def a_schedule_invokes_the_function_with_its_job(stack):
     for name, schedule in schedules(stack).items():
         if not schedule.get("ScheduleExpression"):
-            yield f"{name}: its expression is empty; make it conditional on UpkeepScheduled"
-        target = {key: value for key, value in schedule["Target"].items() if key != "RoleArn"}
+            yield f"{name}: its expression is empty; make it conditional on the parameter's being given"
+        target = {key: value for key, value in schedule["Target"].items() if key not in ("RoleArn", "Input")}
+        job = schedule["Target"].get("Input")
+        if job != JOBS.get(name):
+            yield f"{name}: Input is {job}; want {JOBS.get(name)}"
         for key, wanted in SCHEDULED.items():
             found = target if key == "Target" else schedule.get(key)
             if found != wanted:
                 yield f"{name}: {key} is {found}; want {wanted}"
+
+
+def the_drift_alarm_sees_every_audit_that_leaves_drift(stack):
+    alarm = stack["Resources"]["AuditDriftAlarm"]["Properties"]
+    wanted = {"MetricName": "AuditDrift", "Statistic": "Maximum", "Threshold": 1, "TreatMissingData": "notBreaching"}
+    for key, value in wanted.items():
+        if alarm.get(key) != value:
+            yield f"AuditDriftAlarm: {key} is {alarm.get(key)}; want {value}"
 
 
 def functions_log_json_into_their_own_group(stack):

@@ -72,9 +72,9 @@ def compare(source, stacks, parameters, tally):
             given = sorted(value for name, value in values.items() if name.endswith("Topic") and value)
             tally.add(f"{variant}: each topic that is given is mapped", (
                 [] if topics == given else [f"{topics} are mapped: want {given}"]))
-        wanted, found = [values["UpkeepSchedule"]] if values["UpkeepSchedule"] else [], [
-            schedule["ScheduleExpression"] for schedule in schedules(stacks[variant]).values()]
-        tally.add(f"{variant}: upkeep has the schedule that is given, or none", (
+        wanted = sorted(values[name] for name in ("UpkeepSchedule", "AuditSchedule") if values[name])
+        found = sorted(schedule["ScheduleExpression"] for schedule in schedules(stacks[variant]).values())
+        tally.add(f"{variant}: upkeep and audits have the schedules that are given, or none", (
             [] if found == wanted else [f"{found} are scheduled: want {wanted}"]))
     topics = mapped_topics(stacks["cluster"])
     tally.add("by default the topics are those of the source systems", (

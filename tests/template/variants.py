@@ -12,6 +12,7 @@ VARIANTS = {
     "defaults": {},
     "cluster": {"MskClusterArn": CLUSTER},
     "products alone": {"MskClusterArn": CLUSTER, "UpkeepSchedule": ""} | dict.fromkeys(OTHER_TOPICS, ""),
+    "audits alone": {"UpkeepSchedule": "", "AuditSchedule": "cron(0 3 ? * SUN *)"},
     "all but products": {"MskClusterArn": CLUSTER} | dict.fromkeys(PRODUCT_TOPICS, ""),
     "everything": {
         "MskClusterArn": CLUSTER,
@@ -52,6 +53,7 @@ VARIANTS = {
         "MetricsRetentionDays": "36500",
         "SalesRetentionDays": "36500",
         "UpkeepSchedule": "cron(0/30 6-22 ? * MON-FRI *)",
+        "AuditSchedule": "rate(1 day)",
         "KmsKeyArn": KEY,
         "AlarmTopicArn": "arn:aws:sns:us-east-1:111122223333:on-call",
         "Tracing": "Active",

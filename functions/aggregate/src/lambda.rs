@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 use tidemark_archive::{Bucket, ObjectStore, Quarantine};
 use tidemark_ledger::dynamo::{DynamoStore, Tables};
-use tidemark_ledger::{Audit, Call, Ledger, Store};
+use tidemark_ledger::{Audit, AuditOptions, Call, Ledger, Store};
 use tidemark_runtime::telemetry::start_logging;
 use tidemark_runtime::{Clients, Config, now_ms};
 use tokio::time::Instant;
@@ -55,8 +55,9 @@ async fn invoke<S: Store, O: ObjectStore>(
     let call = call(event.context.deadline);
     match Asked::read(&body())? {
         Some(Asked::Upkeep) => return Ok(Answer::Upkeep(aggregate.upkeep(call).instrument(span).boxed().await?)),
-        Some(Asked::Audit { repair }) => {
-            let audit = aggregate.audit(repair, call).instrument(span).boxed().await?;
+        Some(Asked::Audit { repair, nothing_forgotten }) => {
+            let options = AuditOptions { repair, nothing_forgotten, ..AuditOptions::default() };
+            let audit = aggregate.audit(&options, call).instrument(span).boxed().await;
             println!("{}", audit_emf(&audit, namespace, request_id, now_ms()));
             return Ok(Answer::Audit(audit));
         }

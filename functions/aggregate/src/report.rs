@@ -110,7 +110,8 @@ impl Report {
     }
 }
 
-/// The metrics of an audit as an EMF line. `AuditDrift` is what an operator is to be called for.
+/// The metrics of an audit as an EMF line. `AuditDrift` is what an operator is to be called for. Its units have
+/// names of their own: they would hide what batches cost.
 pub(crate) fn audit_emf(audit: &Audit, namespace: &str, request_id: &str, ended_ms: i64) -> String {
     let total = audit.total();
     let count = |n: usize| n as f64;
@@ -121,8 +122,28 @@ pub(crate) fn audit_emf(audit: &Audit, namespace: &str, request_id: &str, ended_
         ("AuditUndecided", Unit::Count, count(total.undecided)),
         ("AuditSkipped", Unit::Count, count(total.skipped)),
         ("AuditForgotten", Unit::Count, count(total.forgotten)),
-        ("ReadUnits", Unit::Count, audit.read_units),
-        ("WriteUnits", Unit::Count, audit.write_units),
+        ("AuditUnfinished", Unit::Count, f64::from(u8::from(audit.unfinished))),
+        ("AuditReadUnits", Unit::Count, audit.read_units),
+        ("AuditWriteUnits", Unit::Count, audit.write_units),
     ];
     emf(namespace, "aggregate", ended_ms, &metrics, json!({"requestId": request_id}))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_metric_of_an_audit_has_the_name_of_a_batchs() {
+        let names = |line: &str| {
+            let line: serde_json::Value = serde_json::from_str(line).unwrap();
+            let metrics = line["_aws"]["CloudWatchMetrics"][0]["Metrics"].as_array().unwrap().clone();
+            metrics.iter().map(|metric| metric["Name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        let batch = names(&Report::default().emf("Tidemark", "1", 0, 0));
+        let unfinished = Audit { unfinished: true, ..Audit::default() };
+        let line = audit_emf(&unfinished, "Tidemark", "1", 0);
+        assert!(names(&line).iter().all(|name| name.starts_with("Audit") && !batch.contains(name)), "{line}");
+        assert!(line.contains(r#""AuditUnfinished":1"#), "{line}");
+    }
 }

@@ -3,25 +3,29 @@
 use serde::{Deserialize, Serialize};
 use tidemark_archive::ObjectStore;
 use tidemark_ledger::{Audit, AuditOptions, Call, LedgerError, Store};
+use tidemark_model::Decimal;
 
 use crate::{Aggregate, chain};
 
 /// Lambda's longest timeout: no invocation can still be at work on what was left pending before.
 const LONGEST_INVOCATION_MS: i64 = 900_000;
 
-/// What a schedule asks for, as its input: `{"job": "upkeep"}`, `{"job": "audit"}`, or
-/// `{"job": "audit", "repair": true}`.
+/// What a schedule asks for, as its input: `{"job": "upkeep"}`, or `{"job": "audit"}`, which takes
+/// `"repair": true` and `"nothingForgotten": true` beside it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Asked {
     Upkeep,
-    Audit { repair: bool },
+    Audit { repair: bool, nothing_forgotten: bool },
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Input {
     job: String,
     #[serde(default)]
     repair: bool,
+    #[serde(default)]
+    nothing_forgotten: bool,
 }
 
 /// What upkeep did.
@@ -55,7 +59,7 @@ impl Asked {
         };
         match input.job.as_str() {
             "upkeep" => Ok(Some(Self::Upkeep)),
-            "audit" => Ok(Some(Self::Audit { repair: input.repair })),
+            "audit" => Ok(Some(Self::Audit { repair: input.repair, nothing_forgotten: input.nothing_forgotten })),
             _ => Err(UnknownJob(input.job)),
         }
     }
@@ -86,14 +90,26 @@ impl<S: Store, O: ObjectStore> Aggregate<S, O> {
     }
 
     /// Compares every row with what the entities add up to, and repairs what has drifted if that is
-    /// asked for.
-    ///
-    /// # Errors
-    /// If a request fails or the time is up; a repetition begins anew.
-    pub async fn audit(&self, repair: bool, call: Call) -> Result<Audit, LedgerError> {
-        let tombstones_kept = self.settings.tombstone_retention_ms.is_none();
-        let options = AuditOptions { repair, tombstones_kept, ..AuditOptions::default() };
-        let audit = self.ledger.audit(&options, call).await?;
+    /// asked for. One that fails is answered as unfinished: an invocation that failed would come again.
+    pub async fn audit(&self, options: &AuditOptions, call: Call) -> Audit {
+        let audit = self.ledger.audit(options, call).await.unwrap_or_else(|error| {
+            tracing::error!(error = %chain(&error), "audit failed before its first look was done");
+            Audit { unfinished: true, ..Audit::default() }
+        });
+        for drift in &audit.drift {
+            let number = |n: Option<Decimal>| n.map(|n| n.to_string());
+            tracing::warn!(
+                view = drift.view,
+                pk = drift.pk,
+                sk = drift.sk,
+                measure = drift.measure,
+                stored = number(drift.stored),
+                recomputed = number(drift.recomputed),
+                repaired = drift.repaired,
+                unreadable = drift.unreadable,
+                "number has drifted"
+            );
+        }
         let total = audit.total();
         tracing::info!(
             rows = total.rows,
@@ -102,9 +118,10 @@ impl<S: Store, O: ObjectStore> Aggregate<S, O> {
             undecided = total.undecided,
             skipped = total.skipped,
             forgotten = total.forgotten,
+            unfinished = audit.unfinished,
             "audit done"
         );
-        Ok(audit)
+        audit
     }
 }
 
@@ -116,8 +133,10 @@ mod tests {
     fn only_a_schedules_input_asks_for_a_job() {
         let asked = |payload: &str| Asked::read(payload.as_bytes()).unwrap();
         assert_eq!(asked(r#"{"job": "upkeep"}"#), Some(Asked::Upkeep));
-        assert_eq!(asked(r#"{"job": "audit"}"#), Some(Asked::Audit { repair: false }));
-        assert_eq!(asked(r#"{"job": "audit", "repair": true}"#), Some(Asked::Audit { repair: true }));
+        let audit = |repair, nothing_forgotten| Some(Asked::Audit { repair, nothing_forgotten });
+        assert_eq!(asked(r#"{"job": "audit"}"#), audit(false, false));
+        assert_eq!(asked(r#"{"job": "audit", "repair": true}"#), audit(true, false));
+        assert_eq!(asked(r#"{"job": "audit", "nothingForgotten": true}"#), audit(false, true));
         assert_eq!(asked(r#"{"records": {}}"#), None);
         assert_eq!(asked("{"), None);
         let error = Asked::read(br#"{"job": "cleaning"}"#).unwrap_err();

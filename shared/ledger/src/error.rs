@@ -51,7 +51,7 @@ pub enum StoreError {
         /// The item's sort key.
         sk: String,
         /// The attribute that is missing or odd.
-        attribute: &'static str,
+        attribute: String,
     },
 }
 

@@ -16,7 +16,7 @@ use tidemark_model::views::{Ranking, ranking_of, rankings};
 
 use crate::requests::Requests;
 use crate::rows::{SLACK, new_rank};
-use crate::{Call, Floor, Ledger, LedgerError, Segment, Store};
+use crate::{Call, Floor, Ledger, LedgerError, Segment, Store, StoreError};
 
 /// What a refresh found and did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -67,10 +67,12 @@ impl<S: Store> Ledger<S> {
         let mut after = None;
         loop {
             let (rows, next) = requests.send(|| self.store.rows(Segment::WHOLE, after.as_ref())).await?;
-            for (key, row) in &rows {
-                let Some(ranking) = ranking_of(key).filter(|ranking| ranking.is_present(&row.measures)) else {
+            for (key, row) in rows {
+                let Some(ranking) = ranking_of(&key) else { continue };
+                let row = row.map_err(unreadable)?;
+                if !ranking.is_present(&row.measures) {
                     continue;
-                };
+                }
                 let heap = highest.entry(ranking.board).or_default();
                 heap.push(Reverse(row.measures.get(ranking.by)));
                 // One more than enough is kept, to know whether there is one.
@@ -99,9 +101,10 @@ impl<S: Store> Ledger<S> {
         let (mut ranked, mut after) = (0, None);
         loop {
             let (rows, next) = requests.send(|| self.store.rows(Segment::WHOLE, after.as_ref())).await?;
-            for (key, row) in rows.iter().filter(|(key, _)| ranking_of(key) == Some(ranking)) {
-                if let Some(rank) = new_rank(ranking, row, floor) {
-                    ranked += usize::from(requests.send(|| self.store.set_rank(key, ranking, row, rank)).await?);
+            for (key, row) in rows.into_iter().filter(|(key, _)| ranking_of(key) == Some(ranking)) {
+                let row = row.map_err(unreadable)?;
+                if let Some(rank) = new_rank(ranking, &row, floor) {
+                    ranked += usize::from(requests.send(|| self.store.set_rank(&key, ranking, &row, rank)).await?);
                 }
             }
             after = next;
@@ -110,4 +113,8 @@ impl<S: Store> Ledger<S> {
             }
         }
     }
+}
+
+fn unreadable(source: StoreError) -> LedgerError {
+    LedgerError::Store { attempts: 1, source }
 }

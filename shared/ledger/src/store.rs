@@ -207,7 +207,7 @@ pub trait Store: Send + Sync {
     /// Step 7: sets the cursor to not pending IF its seq is still `seq`.
     fn finish(&self, lane: &LaneId, seq: u64) -> impl Future<Output = Answer<bool>> + Send;
 
-    /// For the sweeper: the lanes there are, after one, in pages; an empty page is the end.
+    /// For the sweeper and the audit: the lanes there are, after one, in pages; an empty page is the end.
     fn lanes(&self, after: Option<&LaneId>) -> impl Future<Output = Answer<Vec<LaneId>>> + Send;
 
     /// For refreshing floors, for snapshots and for the audit, whose marks are answered: the rows there
@@ -239,8 +239,8 @@ pub trait Store: Send + Sync {
     fn read_retention(&self) -> impl Future<Output = Answer<AppRetention>> + Send;
 }
 
-/// Some rows, and the key to go on after.
-pub type RowPage = (Vec<(Key, Row)>, Option<Key>);
+/// Some rows, where each can be read or not, and the key to go on after.
+pub type RowPage = (Vec<(Key, Result<Row, StoreError>)>, Option<Key>);
 
 /// Some entities' states, and the key to go on after.
 pub type StatePage = (Vec<State>, Option<Key>);

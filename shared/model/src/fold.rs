@@ -3,7 +3,7 @@
 use smallvec::SmallVec;
 
 use crate::rows::{Contribution, Map, Rows};
-use crate::views::{VIEWS, ranking_of, rankings};
+use crate::views::{Source, VIEWS, View, ranking_of, rankings};
 use crate::{Change, Decimal, Key, Known, State, Transition, Version};
 
 /// What a lane's changes come to.
@@ -141,17 +141,23 @@ pub fn effects<'a>(transitions: impl IntoIterator<Item = &'a Transition>) -> Row
 /// What states add up to: every row of entities is this sum over all of them, and every tally
 /// counts the rows of its ranking that are there.
 pub fn sum<'a>(states: impl IntoIterator<Item = &'a State>) -> Rows {
-    let mut rows = shares(states);
+    let mut rows = added(states, VIEWS.iter());
     tally(&mut rows);
     rows
 }
 
-/// What some of the states add, without the tallies: these are counted when all are summed.
+/// What some of the states add to the rows that can be recomputed, without the tallies: these are counted
+/// when all are summed.
 pub fn shares<'a>(states: impl IntoIterator<Item = &'a State>) -> Rows {
+    added(states, VIEWS.iter().filter(|view| view.source != Source::Points))
+}
+
+fn added<'a>(states: impl IntoIterator<Item = &'a State>, views: impl Iterator<Item = &'static View> + Clone) -> Rows {
     let mut rows = Rows::default();
     let mut contribution = Contribution::default();
     for state in states {
-        contribute(state, contribution.coming());
+        contribution.coming();
+        views.clone().for_each(|view| (view.rows)(state, &mut contribution));
         contribution.settle(&mut rows);
     }
     rows

@@ -328,7 +328,8 @@ async fn rows<S: Store>(store: &S, name: &str, of: u32) -> Vec<(Key, Row)> {
         let mut after = None;
         loop {
             let (page, next) = store.rows(segment, after.as_ref()).await.unwrap().value;
-            rows.extend(page.into_iter().filter(|(key, _)| key.pk.contains(name)));
+            let ours = page.into_iter().filter(|(key, _)| key.pk.contains(name));
+            rows.extend(ours.map(|(key, row)| (key, row.unwrap())));
             after = next;
             if after.is_none() {
                 break;

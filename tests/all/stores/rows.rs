@@ -67,7 +67,7 @@ async fn listed<S: Store>(store: &S, kind: &str) -> (BTreeMap<Key, Row>, usize) 
         let (page, next) = store.rows(Segment::WHOLE, after.as_ref()).await.unwrap().value;
         pages += 1;
         for (key, row) in page.into_iter().filter(|(key, _)| key.is_of(kind)) {
-            assert!(rows.insert(key.clone(), row).is_none(), "{key:?} is listed twice");
+            assert!(rows.insert(key.clone(), row.unwrap()).is_none(), "{key:?} is listed twice");
         }
         after = next;
         if after.is_none() {

@@ -2,8 +2,9 @@
 //!
 //! Sums alone are compared. A TTL is the newest word, and only rows of points have a least and a greatest
 //! value. Some rows hold more than the entities that are left, and what was forgotten is not known:
-//! there, less than these say is drift, and more is *forgotten*, or drift. Some have another source, and some
-//! are about to expire, and their entities may have: these are *skipped*.
+//! there, less than these say is drift, and more is *forgotten*, or drift. Rows with a TTL are among them: where
+//! a retention was changed, their entities may be gone before them, or they before their entities. So such
+//! a row that is missing is *skipped*, as are rows that are about to expire and those with another source.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -13,7 +14,8 @@ use tidemark_model::time::DAY_MS;
 use tidemark_model::views::{Source, View, ranking_of, view_of};
 use tidemark_model::{Decimal, Key, Measures};
 
-use super::Look;
+use super::report::Audited;
+use super::{Look, name_of};
 use crate::{Floor, Row};
 
 /// A window's events expire up to its length before its row: a day, which may have 25 hours. And clocks may
@@ -23,21 +25,19 @@ const EXPIRING_MS: i64 = DAY_MS + DAY_MS / 12;
 /// The name of what places a row in a ranking's index.
 pub(super) const RANK: &str = "rank";
 
-/// What rows of no view are reported under: records that were set aside are counted there.
-const NO_VIEW: &str = "(rejects)";
-
 /// What a comparison goes by.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rules {
+    /// After the scans: what had expired when they came by is past its TTL then.
     pub(super) now_ms: i64,
-    pub(super) tombstones_kept: bool,
+    pub(super) nothing_forgotten: bool,
 }
 
 /// What comparing all rows comes to.
 pub(super) struct Compared {
-    /// Rows by view.
-    pub(super) rows: BTreeMap<&'static str, usize>,
-    /// Those that are not just right.
+    /// By view, how many rows there are, and how many cannot be recomputed.
+    pub(super) views: BTreeMap<&'static str, Audited>,
+    /// Those that are not just right; those that cannot be recomputed only if single rows were asked for.
     pub(super) unlike: Vec<Unlike>,
 }
 
@@ -59,6 +59,8 @@ pub(super) enum Verdict {
     Undecided,
     /// It is wrong in these numbers.
     Drifted(Vec<Difference>),
+    /// This number of it cannot be read.
+    Unreadable(Difference),
 }
 
 /// A number of a row that is wrong.
@@ -71,10 +73,6 @@ pub(super) struct Difference {
 }
 
 impl Unlike {
-    pub(super) fn key(&self) -> Key {
-        self.key.clone()
-    }
-
     pub(super) fn has_drifted(&self) -> bool {
         matches!(self.verdict, Verdict::Drifted(_))
     }
@@ -88,30 +86,42 @@ impl Unlike {
     pub(super) fn differences(&self) -> &[Difference] {
         match &self.verdict {
             Verdict::Drifted(differences) => differences,
-            _ => &[],
+            Verdict::Unreadable(difference) => std::slice::from_ref(difference),
+            Verdict::Skipped | Verdict::Forgotten | Verdict::Undecided => &[],
         }
     }
 }
 
 /// Compares all rows, or those that are still open.
 pub(super) fn compare(look: &Look, rules: Rules, open: Option<&HashSet<Key>>) -> Compared {
-    let missing = look.computed.iter().filter(|(key, row)| !look.stored.contains_key(*key) && !row.is_empty());
-    let all = look.stored.keys().chain(missing.map(|(key, _)| key));
-    let mut compared = Compared { rows: BTreeMap::new(), unlike: Vec::new() };
+    let is_there = |key: &Key| look.stored.contains_key(key) || look.unreadable.contains_key(key);
+    let missing = look.computed.iter().filter(|(key, row)| !is_there(key) && !row.is_empty());
+    let all = look.stored.keys().chain(look.unreadable.keys()).chain(missing.map(|(key, _)| key));
+    let mut compared = Compared { views: look.uncompared.clone(), unlike: Vec::new() };
     for key in all.filter(|key| open.is_none_or(|open| open.contains(*key))) {
-        let view = view_of(key);
-        let name = view.map_or(NO_VIEW, |view| view.name);
-        *compared.rows.entry(name).or_default() += 1;
-        let verdict = match view {
-            Some(view) if view.source != Source::Points => of_entities(look, rules, view, key),
-            _ => Some(Verdict::Skipped),
-        };
-        if let Some(verdict) = verdict {
-            compared.unlike.push(Unlike { key: key.clone(), view: name, verdict });
+        let view = name_of(key);
+        let counts = compared.views.entry(view).or_default();
+        counts.rows += 1;
+        match (verdict(look, rules, key), open) {
+            (None, _) => {}
+            (Some(Verdict::Skipped), None) => counts.skipped += 1,
+            (Some(Verdict::Forgotten), None) => counts.forgotten += 1,
+            (Some(verdict), _) => compared.unlike.push(Unlike { key: key.clone(), view, verdict }),
         }
     }
     compared.unlike.sort_unstable_by(|a, b| a.key.cmp(&b.key));
     compared
+}
+
+fn verdict(look: &Look, rules: Rules, key: &Key) -> Option<Verdict> {
+    if let Some(attribute) = look.unreadable.get(key) {
+        let recomputed = look.computed.get(key).and_then(|row| row.find(attribute));
+        return Some(Verdict::Unreadable(Difference { measure: attribute.clone(), stored: None, recomputed }));
+    }
+    match view_of(key) {
+        Some(view) => of_entities(look, rules, view, key),
+        None => Some(Verdict::Skipped),
+    }
 }
 
 fn of_entities(look: &Look, rules: Rules, view: &View, key: &Key) -> Option<Verdict> {
@@ -120,15 +130,21 @@ fn of_entities(look: &Look, rules: Rules, view: &View, key: &Key) -> Option<Verd
     let computed = look.computed.get(key).unwrap_or(&nothing);
     let numbers = stored.map_or(&nothing, |row| &row.measures);
     let expires = [numbers.expires_ms(), computed.expires_ms()].into_iter().flatten().min();
-    if expires.is_some_and(|expires| rules.now_ms >= expires - EXPIRING_MS) {
+    let may_be_gone = stored.is_none() && !rules.nothing_forgotten;
+    if expires.is_some_and(|expires| may_be_gone || rules.now_ms >= expires - EXPIRING_MS) {
         return Some(Verdict::Skipped);
     }
+    let may_forget = |name: &str| match view.source {
+        Source::Entities | Source::Points => expires.is_some() && !rules.nothing_forgotten,
+        Source::Tombstones(names) => !rules.nothing_forgotten && (expires.is_some() || names.contains(&name)),
+        Source::Forgotten => true,
+    };
     let mut differences = Vec::new();
     let mut forgotten = false;
     let names: BTreeSet<&str> = numbers.iter().chain(computed.iter()).map(|(name, _)| name).collect();
     for name in names.into_iter().filter(|name| Combine::of(name) == Combine::Sum) {
         let (had, wanted) = (numbers.get(name), computed.get(name));
-        if had > wanted && may_forget(view, name, rules) {
+        if had > wanted && may_forget(name) {
             forgotten = true;
         } else if had != wanted {
             let (stored, recomputed) = (numbers.find(name), Some(wanted));
@@ -140,15 +156,6 @@ fn of_entities(look: &Look, rules: Rules, view: &View, key: &Key) -> Option<Verd
         (false, _) => Some(Verdict::Drifted(differences)),
         (true, true) => Some(Verdict::Forgotten),
         (true, false) => None,
-    }
-}
-
-/// Whether what a number counts may be gone already.
-fn may_forget(view: &View, name: &str, rules: Rules) -> bool {
-    match view.source {
-        Source::Entities | Source::Points => false,
-        Source::Tombstones(names) => !rules.tombstones_kept && names.contains(&name),
-        Source::Forgotten => true,
     }
 }
 

@@ -16,7 +16,8 @@
 //! *undecided*, and looked at again. That a row's marks stay does not show that it stands still: a plan may
 //! move one entity into a row and another out of it, leave the row as it is, and be seen in part.
 //! Which plans were committed is known by the cursors' seqs, and what is in them by their ids, which begin
-//! with the seq. One that is not found, because it is another release's, leaves all rows undecided.
+//! with the seq. One that is not found, because it is another release's, leaves all rows undecided; and so
+//! does a cursor whose own plan is not among those found.
 //!
 //! Places in rankings are compared likewise, with the readers' floor as it was before the rows were read:
 //! a floor that is raised takes no right place away, and one that is lowered admits more.
@@ -26,13 +27,15 @@ mod repair;
 mod report;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::error::Error;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use compact_str::CompactString;
 use futures_util::{StreamExt, TryStreamExt, future, stream};
 use tidemark_model::fold::{effects, shares, tally};
-use tidemark_model::views::{ranking_of, rankings};
+use tidemark_model::views::{Source, ranking_of, rankings, view_of};
 use tidemark_model::{Key, Map, Rows};
 use tokio::time::{Instant, sleep};
 
@@ -41,7 +44,9 @@ pub use self::report::{Audit, Audited, Drift};
 use self::compare::{Rules, Unlike, compare};
 use self::report::Findings;
 use crate::requests::Requests;
-use crate::{Call, Cursor, Floor, LaneId, Ledger, LedgerError, Plan, Row, Segment, Store, off_thread};
+use crate::{
+    Call, Cursor, Floor, LaneId, Ledger, LedgerError, Plan, PlanId, Row, Segment, Store, StoreError, off_thread,
+};
 
 /// How an audit works.
 #[derive(Clone, Debug)]
@@ -52,15 +57,17 @@ pub struct AuditOptions {
     pub rounds: usize,
     /// Whether drift is repaired.
     pub repair: bool,
-    /// Whether tombstones are kept for ever, and always were: then what counts them is exact.
-    pub tombstones_kept: bool,
+    /// Whether no entity was ever forgotten before a row that counts it, but for all-time totals of events:
+    /// tombstones are kept for ever and always were, and no retention was ever changed. Then more in a row than
+    /// its entities say is drift.
+    pub nothing_forgotten: bool,
     /// How far the present look has come.
     pub scanned: Arc<Scanned>,
 }
 
 impl Default for AuditOptions {
     fn default() -> Self {
-        Self { segments: 8, rounds: 3, repair: false, tombstones_kept: false, scanned: Arc::default() }
+        Self { segments: 8, rounds: 3, repair: false, nothing_forgotten: false, scanned: Arc::default() }
     }
 }
 
@@ -74,76 +81,118 @@ pub struct Scanned {
 }
 
 /// What one look has read.
+#[derive(Default)]
 struct Look {
     before: Cursors,
     floors: BTreeMap<&'static str, Floor>,
     stored: Map<Key, Row>,
+    /// Rows that do not read as such, with the attribute.
+    unreadable: Map<Key, CompactString>,
+    /// Rows with another source than entities: counted, and not held.
+    uncompared: BTreeMap<&'static str, Audited>,
     computed: Rows,
     after: Cursors,
 }
 
+/// The rows of a segment.
+#[derive(Default)]
+struct Stored {
+    rows: Vec<(Key, Row)>,
+    unreadable: Vec<(Key, CompactString)>,
+    uncompared: Vec<(&'static str, usize)>,
+}
+
 type Cursors = BTreeMap<LaneId, Cursor>;
+
+/// What rows of no view are reported under: records that were set aside are counted there.
+const NO_VIEW: &str = "(rejects)";
+
+/// Lanes whose plans are decoded beside each other: each takes many times its item's size.
+const DECODED: usize = 4;
+
+/// An audit under way.
+#[derive(Clone, Copy)]
+struct Auditing<'a> {
+    options: &'a AuditOptions,
+    began: Instant,
+    began_ms: i64,
+    requests: &'a Requests,
+}
+
+impl Auditing<'_> {
+    fn now_ms(&self) -> i64 {
+        let elapsed = i64::try_from(self.began.elapsed().as_millis()).unwrap_or(i64::MAX);
+        self.began_ms.saturating_add(elapsed)
+    }
+}
 
 impl<S: Store> Ledger<S> {
     /// Compares every row with the sum over the entities, and repairs those that have drifted if that is
-    /// asked for.
+    /// asked for. What stops it after the first look leaves it unfinished.
     ///
     /// # Errors
-    /// If a request fails, or the deadline comes before the first look is done. A repetition begins anew.
+    /// If a request fails, or the deadline comes, before the first look is done. A repetition begins anew.
     pub async fn audit(&self, options: &AuditOptions, call: Call) -> Result<Audit, LedgerError> {
         let requests = self.requests(call);
-        let rules = Rules { now_ms: call.now_ms, tombstones_kept: options.tombstones_kept };
+        let auditing = Auditing { options, began: Instant::now(), began_ms: call.now_ms, requests: &requests };
         let rounds = options.rounds.max(1) + if options.repair { 2 } else { 0 };
         let mut findings = Findings::default();
         for round in 1..=rounds {
-            match self.audit_once(options, rules, round < rounds, &mut findings, &requests).await {
-                // What earlier rounds found stands.
-                Err(LedgerError::Deadline) if round > 1 => break,
-                outcome => outcome?,
-            }
-            let pause = self.options.retry.initial;
-            let is_late = call.deadline.is_some_and(|deadline| Instant::now() + pause >= deadline);
-            if !findings.are_open(options.repair) || is_late {
+            if let Err(error) = self.audit_once(auditing, round < rounds, &mut findings).await {
+                if findings.is_empty() {
+                    return Err(error);
+                }
+                tracing::error!(error = &error as &dyn Error, "audit is left unfinished");
+                findings.leave_unfinished();
                 break;
             }
-            if round < rounds {
-                sleep(pause).await;
+            if round == rounds || !findings.are_open(options.repair) {
+                break;
             }
+            let pause = self.options.retry.initial;
+            if call.deadline.is_some_and(|deadline| Instant::now() + pause >= deadline) {
+                tracing::error!("audit is left unfinished for want of time");
+                findings.leave_unfinished();
+                break;
+            }
+            sleep(pause).await;
         }
         Ok(findings.into_audit(requests.spent()))
     }
 
     async fn audit_once(
         &self,
-        options: &AuditOptions,
-        rules: Rules,
+        auditing: Auditing<'_>,
         may_repair: bool,
         findings: &mut Findings,
-        requests: &Requests,
     ) -> Result<(), LedgerError> {
+        let Auditing { options, requests, .. } = auditing;
         let look = self.look(options, requests).await?;
+        let rules = Rules { now_ms: auditing.now_ms(), nothing_forgotten: options.nothing_forgotten };
         let open = findings.open(options.repair);
         let compared = off_thread(move || {
             let compared = compare(&look, rules, open.as_ref());
             (look, open, compared)
         });
         let (look, open, mut compared) = compared.await.ok_or(LedgerError::Deadline)?;
-        let drifted: HashSet<Key> = compared.unlike.iter().filter(|row| row.has_drifted()).map(Unlike::key).collect();
+        let drifted = compared.unlike.iter().filter(|row| row.has_drifted());
+        let drifted: HashSet<Key> = drifted.map(|row| row.key.clone()).collect();
         if !drifted.is_empty() {
             let moved = self.moved(&look, drifted, requests).await?;
             let is_moved = |key: &Key| moved.as_ref().is_none_or(|moved| moved.contains(key));
             compared.unlike.iter_mut().filter(|row| is_moved(&row.key)).for_each(Unlike::leave_undecided);
         }
+        findings.add(compared, open.as_ref(), options.scanned.entities.load(Ordering::Relaxed));
+        let drifted = findings.drifted();
         tracing::info!(
             lanes = look.after.len(),
             rows = look.stored.len(),
-            drifted = compared.unlike.iter().filter(|row| row.has_drifted()).count(),
+            drifted = drifted.len(),
             "tables were audited"
         );
         if options.repair && may_repair {
-            self.repair(&look, &compared.unlike, requests).await?;
+            self.repair(&look, drifted, requests).await?;
         }
-        findings.add(compared, open.as_ref(), options.scanned.entities.load(Ordering::Relaxed));
         Ok(())
     }
 
@@ -161,15 +210,23 @@ impl<S: Store> Ledger<S> {
         let stored: Vec<_> = segments().map(|segment| self.stored(segment, rows, requests)).collect();
         let computed: Vec<_> = segments().map(|segment| self.computed(segment, entities, requests)).collect();
         let (stored, computed) = future::try_join(future::try_join_all(stored), future::try_join_all(computed)).await?;
-        let sums = off_thread(move || {
-            let mut all = Rows::default();
-            computed.into_iter().for_each(|rows| all.merge(rows));
-            tally(&mut all);
-            (stored.into_iter().flatten().collect(), all)
-        });
-        let (stored, computed) = sums.await.ok_or(LedgerError::Deadline)?;
         let after = self.cursors(requests).await?;
-        Ok(Look { before, floors, stored, computed, after })
+        let look = off_thread(move || {
+            let mut look = Look { before, floors, after, ..Look::default() };
+            for segment in stored {
+                look.stored.extend(segment.rows);
+                look.unreadable.extend(segment.unreadable);
+                for (view, rows) in segment.uncompared {
+                    let counts = look.uncompared.entry(view).or_default();
+                    counts.rows += rows;
+                    counts.skipped += rows;
+                }
+            }
+            computed.into_iter().for_each(|rows| look.computed.merge(rows));
+            tally(&mut look.computed);
+            look
+        });
+        look.await.ok_or(LedgerError::Deadline)
     }
 
     /// Where all lanes stand.
@@ -197,14 +254,22 @@ impl<S: Store> Ledger<S> {
         segment: Segment,
         scanned: &AtomicUsize,
         requests: &Requests,
-    ) -> Result<Vec<(Key, Row)>, LedgerError> {
-        let (mut stored, mut after) = (Vec::new(), None);
+    ) -> Result<Stored, LedgerError> {
+        let (mut stored, mut uncompared, mut after) = (Stored::default(), BTreeMap::new(), None);
         loop {
             let (rows, next) = requests.send(|| self.store.rows(segment, after.as_ref())).await?;
             scanned.fetch_add(rows.len(), Ordering::Relaxed);
-            stored.extend(rows);
+            for (key, row) in rows {
+                match row {
+                    Err(StoreError::Unreadable { attribute, .. }) => stored.unreadable.push((key, attribute.into())),
+                    Err(source) => return Err(LedgerError::Store { attempts: 1, source }),
+                    Ok(_) if !is_of_entities(&key) => *uncompared.entry(name_of(&key)).or_default() += 1,
+                    Ok(row) => stored.rows.push((key, row)),
+                }
+            }
             after = next;
             if after.is_none() {
+                stored.uncompared = uncompared.into_iter().collect();
                 return Ok(stored);
             }
         }
@@ -242,27 +307,31 @@ impl<S: Store> Ledger<S> {
     ) -> Result<Option<HashSet<Key>>, LedgerError> {
         let rows = Arc::new(rows);
         let in_flight = look.after.iter().filter_map(|(lane, after)| {
-            let first = look.before.get(lane).map_or(1, |before| before.seq + u64::from(!before.pending));
-            (first <= after.seq).then_some((lane, first..=after.seq))
+            let before = look.before.get(lane);
+            let first = before.map_or(1, |before| before.seq + u64::from(!before.pending));
+            let known = before.filter(|before| before.pending).into_iter().chain([after]).map(|cursor| &cursor.plan);
+            (first <= after.seq).then(|| (lane, first..=after.seq, known.collect()))
         });
-        let reads: Vec<_> =
-            in_flight.map(|(lane, seqs)| self.moved_by(lane, seqs, Arc::clone(&rows), requests)).collect();
-        let moved: Vec<_> = stream::iter(reads).buffer_unordered(self.options.concurrency).try_collect().await?;
+        let reads: Vec<_> = in_flight
+            .map(|(lane, seqs, known)| self.moved_by(lane, seqs, known, Arc::clone(&rows), requests))
+            .collect();
+        let moved: Vec<_> = stream::iter(reads).buffer_unordered(DECODED).try_collect().await?;
         Ok(moved.into_iter().collect::<Option<Vec<_>>>().map(|moved| moved.into_iter().flatten().collect()))
     }
 
-    /// The same for a lane's plans of some seqs.
+    /// The same for a lane's plans of some seqs, of which some are known by their ids.
     async fn moved_by(
         &self,
         lane: &LaneId,
         seqs: RangeInclusive<u64>,
+        known: Vec<&PlanId>,
         rows: Arc<HashSet<Key>>,
         requests: &Requests,
     ) -> Result<Option<HashSet<Key>>, LedgerError> {
         let (mut moved, mut found, mut after) = (HashSet::new(), BTreeSet::new(), None);
         loop {
             let (plans, next) = requests.send(|| self.store.plans(lane, &seqs, after.as_ref())).await?;
-            found.extend(plans.iter().filter_map(|(plan, _)| plan.seq()));
+            found.extend(plans.iter().map(|(plan, _)| plan.clone()));
             let rows = Arc::clone(&rows);
             let page = off_thread(move || {
                 let mut moved = HashSet::new();
@@ -277,8 +346,22 @@ impl<S: Store> Ledger<S> {
                 break;
             }
         }
-        Ok(seqs.into_iter().all(|seq| found.contains(&seq)).then_some(moved))
+        let of_seqs: BTreeSet<u64> = found.iter().filter_map(PlanId::seq).collect();
+        let all = known.into_iter().all(|plan| found.contains(plan)) && seqs.clone().all(|seq| of_seqs.contains(&seq));
+        if !all {
+            tracing::warn!(%lane, ?seqs, "plans in flight are not there: no row that differs can be decided");
+        }
+        Ok(all.then_some(moved))
     }
+}
+
+fn is_of_entities(row: &Key) -> bool {
+    view_of(row).is_some_and(|view| view.source != Source::Points)
+}
+
+/// What a row's view is reported under.
+fn name_of(row: &Key) -> &'static str {
+    view_of(row).map_or(NO_VIEW, |view| view.name)
 }
 
 /// The rows that a plan moves, be it only for a moment.

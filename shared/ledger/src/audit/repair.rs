@@ -25,13 +25,14 @@ use crate::requests::Requests;
 use crate::rows::new_rank;
 use crate::{LaneId, Ledger, LedgerError, Row, Store};
 
-/// An update expression takes 300 operators; the next round adds what is left.
-const NUMBERS: usize = 100;
-
 impl<S: Store> Ledger<S> {
-    /// Repairs the rows that have drifted. Whether that held is seen by the next look.
-    pub(super) async fn repair(&self, look: &Look, rows: &[Unlike], requests: &Requests) -> Result<(), LedgerError> {
-        let drifted: Vec<&Unlike> = rows.iter().filter(|row| row.has_drifted()).collect();
+    /// Repairs rows that have drifted. Whether that held is seen by the next look.
+    pub(super) async fn repair(
+        &self,
+        look: &Look,
+        drifted: Vec<&Unlike>,
+        requests: &Requests,
+    ) -> Result<(), LedgerError> {
         let marks: Vec<(LaneId, u64)> = look.after.iter().map(|(lane, cursor)| (lane.clone(), cursor.seq)).collect();
         let uncertain = uncertain_tallies(&drifted);
         let repairs: Vec<_> =
@@ -40,6 +41,25 @@ impl<S: Store> Ledger<S> {
     }
 
     async fn repair_row(
+        &self,
+        look: &Look,
+        drifted: &Unlike,
+        marks: &[(LaneId, u64)],
+        uncertain: &BTreeSet<(Key, &'static str)>,
+        requests: &Requests,
+    ) -> Result<(), LedgerError> {
+        match self.put_right(look, drifted, marks, uncertain, requests).await {
+            // A text where a number should stand takes no addition. The others' repairs go on.
+            Err(LedgerError::Store { source: error, .. }) if !error.is_retryable() => {
+                let Key { pk, sk } = &drifted.key;
+                tracing::warn!(%pk, %sk, %error, "row could not be repaired");
+                Ok(())
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn put_right(
         &self,
         look: &Look,
         drifted: &Unlike,
@@ -92,7 +112,7 @@ impl<S: Store> Ledger<S> {
         let is_certain = |name: &str| !uncertain.iter().any(|(row, tally)| row == key && *tally == name);
         let numbers = drifted.differences().iter().filter(|number| number.measure != RANK);
         let mut delta = Measures::default();
-        for number in numbers.filter(|number| is_certain(&number.measure)).take(NUMBERS) {
+        for number in numbers.filter(|number| is_certain(&number.measure)) {
             let off = number.stored.unwrap_or_default();
             delta.add(&number.measure, number.recomputed.unwrap_or_default().plus(-off));
         }

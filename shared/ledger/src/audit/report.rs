@@ -17,6 +17,9 @@ const LISTED: usize = 100;
 pub struct Audit {
     /// Looks at the tables that it took.
     pub rounds: usize,
+    /// Whether it ended early, by an error or for want of time: what was found till then stands, and what was
+    /// repaired since may be right without being said so.
+    pub unfinished: bool,
     /// Entities that were summed.
     pub entities: usize,
     /// By view.
@@ -36,7 +39,7 @@ pub struct Audit {
 pub struct Audited {
     /// Rows that there are, or should be.
     pub rows: usize,
-    /// Of these, those that had drifted.
+    /// Of these, those that had drifted or cannot be read.
     pub drifted: usize,
     /// Of those that had drifted, those that were repaired and found right then.
     pub repaired: usize,
@@ -65,6 +68,8 @@ pub struct Drift {
     pub recomputed: Option<Decimal>,
     /// Whether it was repaired and found right then.
     pub repaired: bool,
+    /// Whether the row cannot be read, for this number.
+    pub unreadable: bool,
 }
 
 impl Audit {
@@ -82,7 +87,7 @@ impl Audit {
         total
     }
 
-    /// Rows that have drifted and were not repaired.
+    /// Rows that have drifted, or cannot be read, and were not repaired.
     pub fn remaining(&self) -> usize {
         let total = self.total();
         total.drifted - total.repaired
@@ -93,60 +98,74 @@ impl Audit {
 #[derive(Default)]
 pub(super) struct Findings {
     rounds: usize,
+    unfinished: bool,
     entities: usize,
-    rows: BTreeMap<&'static str, usize>,
-    /// The newest word on each row that is not just right.
+    /// As the first round counted them.
+    views: BTreeMap<&'static str, Audited>,
+    /// The newest word on each row that is not just right, without those that the first round counted.
     unlike: BTreeMap<Key, Unlike>,
     /// As they were first found.
     drifted: BTreeMap<Key, (&'static str, Vec<Difference>)>,
 }
 
 impl Findings {
+    pub(super) fn is_empty(&self) -> bool {
+        self.rounds == 0
+    }
+
     /// The rows that the next round looks at; `None` for all.
     pub(super) fn open(&self, repairing: bool) -> Option<HashSet<Key>> {
         let is_open = |row: &&Unlike| row.verdict == Verdict::Undecided || (repairing && row.has_drifted());
-        let mut open: HashSet<Key> = self.unlike.values().filter(is_open).map(Unlike::key).collect();
+        let mut open: HashSet<Key> = self.unlike.values().filter(is_open).map(|row| row.key.clone()).collect();
         // A plan that came before the repair may have found a row's coming and going from what it was.
         let tallies: Vec<Key> = open.iter().filter_map(ranking_of).map(Ranking::tally_row).collect();
         open.extend(tallies);
-        (self.rounds > 0).then_some(open)
+        (!self.is_empty()).then_some(open)
     }
 
     pub(super) fn are_open(&self, repairing: bool) -> bool {
         self.open(repairing).is_none_or(|open| !open.is_empty())
     }
 
+    pub(super) fn drifted(&self) -> Vec<&Unlike> {
+        self.unlike.values().filter(|row| row.has_drifted()).collect()
+    }
+
     /// Takes what a round found of the rows that were open.
     pub(super) fn add(&mut self, compared: Compared, open: Option<&HashSet<Key>>, entities: usize) {
         self.rounds += 1;
         self.entities = entities;
+        let mut news = HashSet::new();
         match open {
-            None => self.rows = compared.rows,
-            Some(open) => self.unlike.retain(|key, _| !open.contains(key)),
+            None => self.views = compared.views,
+            Some(open) => news.extend(open.iter().filter(|key| self.unlike.remove(*key).is_none())),
         }
         for row in compared.unlike {
-            if row.has_drifted() {
-                self.drifted.entry(row.key()).or_insert_with(|| (row.view, row.differences().to_vec()));
+            // A tally that was looked at for its rows' sake was counted in the first round.
+            if row.differences().is_empty() && row.verdict != Verdict::Undecided && news.contains(&row.key) {
+                continue;
             }
-            self.unlike.insert(row.key(), row);
+            if !row.differences().is_empty() {
+                self.drifted.entry(row.key.clone()).or_insert_with(|| (row.view, row.differences().to_vec()));
+            }
+            self.unlike.insert(row.key.clone(), row);
         }
+    }
+
+    pub(super) fn leave_unfinished(&mut self) {
+        self.unfinished = true;
     }
 
     pub(super) fn into_audit(self, spent: Spent) -> Audit {
         let mut audit = Audit {
             rounds: self.rounds,
+            unfinished: self.unfinished,
             entities: self.entities,
+            views: self.views,
+            drift: Vec::new(),
             requests: spent.requests,
             read_units: spent.units.read,
             write_units: spent.units.write,
-            ..Audit::default()
-        };
-        for (view, rows) in self.rows {
-            audit.views.insert(view, Audited { rows, ..Audited::default() });
-        }
-        let is_right = |key: &Key| {
-            let verdict = self.unlike.get(key).map(|row| &row.verdict);
-            !matches!(verdict, Some(Verdict::Drifted(_) | Verdict::Undecided))
         };
         for row in self.unlike.values() {
             let view = audit.views.entry(row.view).or_default();
@@ -154,11 +173,13 @@ impl Findings {
                 Verdict::Skipped => view.skipped += 1,
                 Verdict::Forgotten => view.forgotten += 1,
                 Verdict::Undecided => view.undecided += 1,
-                Verdict::Drifted(_) => {}
+                Verdict::Drifted(_) | Verdict::Unreadable(_) => {}
             }
         }
         for (key, (view, differences)) in &self.drifted {
-            let repaired = is_right(key);
+            let verdict = self.unlike.get(key).map(|row| &row.verdict);
+            let unreadable = matches!(verdict, Some(Verdict::Unreadable(_)));
+            let repaired = !unreadable && !matches!(verdict, Some(Verdict::Drifted(_) | Verdict::Undecided));
             let counts = audit.views.entry(view).or_default();
             counts.drifted += 1;
             counts.repaired += usize::from(repaired);
@@ -171,6 +192,7 @@ impl Findings {
                 stored: difference.stored,
                 recomputed: difference.recomputed,
                 repaired,
+                unreadable,
             }));
         }
         audit

@@ -63,12 +63,17 @@ impl Reading<'_> {
         }
     }
 
-    pub(super) fn unreadable(&self, attribute: &'static str) -> StoreError {
+    pub(super) fn unreadable(&self, attribute: &str) -> StoreError {
         let text = |name| match self.item.get(name) {
             Some(AttributeValue::S(text)) => text.clone(),
             _ => "?".to_owned(),
         };
-        StoreError::Unreadable { table: self.table.to_owned(), pk: text("PK"), sk: text("SK"), attribute }
+        StoreError::Unreadable {
+            table: self.table.to_owned(),
+            pk: text("PK"),
+            sk: text("SK"),
+            attribute: attribute.to_owned(),
+        }
     }
 }
 

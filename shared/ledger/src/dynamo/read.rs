@@ -24,7 +24,12 @@ impl DynamoStore {
         let (mut rows, mut after) = (Vec::new(), None);
         loop {
             let (page, next) = self.rows(Segment::WHOLE, after.as_ref()).await?.value;
-            rows.extend(page.into_iter().map(|(key, row)| (key, row.measures)).filter(|(_, row)| is_kept(row, now_ms)));
+            for (key, row) in page {
+                let row = row?.measures;
+                if is_kept(&row, now_ms) {
+                    rows.push((key, row));
+                }
+            }
             after = next;
             if after.is_none() {
                 break;

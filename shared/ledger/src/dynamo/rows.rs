@@ -80,7 +80,7 @@ impl DynamoStore {
             table: table.to_owned(),
             pk: key.pk.to_string(),
             sk: key.sk.to_string(),
-            attribute: "(the whole item)",
+            attribute: "(the whole item)".to_owned(),
         };
         let value = match (answered, item) {
             (false, _) => None,
@@ -181,7 +181,7 @@ impl DynamoStore {
 pub(super) fn read_row(reading: &Reading<'_>, lane: Option<&LaneId>) -> Result<Row, StoreError> {
     let mut measures = Measures::default();
     for (name, value) in measured(reading.item) {
-        let n: Decimal = value.parse().map_err(|_| reading.unreadable("(a measure)"))?;
+        let n: Decimal = value.parse().map_err(|_| reading.unreadable(name))?;
         measures.add(name, n);
     }
     let before = lane.and_then(|lane| match reading.item.get(&lane.before()) {

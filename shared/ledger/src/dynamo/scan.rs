@@ -19,7 +19,7 @@ impl DynamoStore {
         let page = self.scan(table, segment, after, |request| request).await?;
         let row = |item| {
             let reading = Reading { table, item };
-            Ok::<_, StoreError>((reading.key()?, read_row(&reading, Some(&LaneId::AUDIT))?))
+            Ok::<_, StoreError>((reading.key()?, read_row(&reading, Some(&LaneId::AUDIT))))
         };
         let rows = page.items().iter().map(row).collect::<Result<_, _>>()?;
         Ok(Metered { value: (rows, next(table, &page)?), units: read_units(page.consumed_capacity()) })
