@@ -515,6 +515,7 @@ async fn what_cannot_be_recomputed_is_said_and_not_repaired() {
     let forgetting = AuditOptions { tombstones_kept: false, ..repairing() };
     let audit = function.ledger.audit(&forgetting, later(31)).await.unwrap();
     assert_eq!(audit.views["eventTotals"].forgotten, 1);
+    assert_eq!(audit.total().forgotten, audit.views.values().map(|view| view.forgotten).sum::<usize>());
     assert_eq!(audit.views["sellers"].drifted, 1, "an active product is never forgotten: {audit:?}");
     assert!(audit.drift.iter().all(|drift| drift.measure != "total"), "its seller's total may be a tombstone's");
     let total = |row: &str| store.items().rows[&current(row)].measures.get("total").to_whole().unwrap();
