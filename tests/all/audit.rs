@@ -501,6 +501,7 @@ async fn an_old_addition_that_comes_after_a_missing_row_was_repaired_counts_once
     check_exact(&store, "the lane's mark is there again");
 }
 
+/// Its expiry and its place with its sums: else it would take another round, or stay for ever.
 #[tokio::test]
 async fn a_missing_row_is_made_whole_at_once() {
     let store = MemoryStore::default();

@@ -58,6 +58,7 @@ async fn what_cannot_be_recomputed_is_said_and_not_repaired() {
     store.items().entities.retain(|key, _| !key.is_of("USER") && key.pk != "PRODUCT#4");
     let audit = function.ledger.audit(&unsure(), later(31)).await.unwrap();
     assert_eq!(audit.views["eventTotals"].forgotten, 1);
+    assert_eq!(audit.total().forgotten, audit.views.values().map(|view| view.forgotten).sum::<usize>());
     assert_eq!(audit.views["sellers"].drifted, 1, "an active product is never forgotten: {audit:?}");
     assert!(audit.drift.iter().all(|drift| drift.measure != "total"), "its seller's total may be a tombstone's");
     let total = |row: &str| store.items().rows[&current(row)].measures.get("total").to_whole().unwrap();
