@@ -10,7 +10,7 @@ use tidemark_model::fold::fold;
 use tidemark_model::views::rankings;
 use tidemark_model::{Change, Key, Known, Map, Measures, Settings, State, Transition, decode};
 use tidemark_tests::arbitrary::Sent;
-use tidemark_tests::{NOW_MS, SALES, catalogue, oracle, views};
+use tidemark_tests::{NOW_MS, SALES, catalogue, oracle, views, without_quantiles};
 
 use super::source::Partition;
 use super::world::{Committed, Without, World};
@@ -164,15 +164,6 @@ fn bad_records_are_set_aside(world: &World, partitions: &[Partition]) {
 fn without_means(mut views: Value) -> Value {
     for category in views["categories"].as_array_mut().unwrap() {
         category.as_object_mut().unwrap().remove("averagePrice");
-    }
-    views
-}
-
-fn without_quantiles(mut views: Value) -> Value {
-    for metric in views["metrics"].as_array_mut().unwrap() {
-        for quantile in ["p50", "p95", "p99"] {
-            metric.as_object_mut().unwrap().remove(quantile).unwrap();
-        }
     }
     views
 }
