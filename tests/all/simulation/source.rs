@@ -67,7 +67,9 @@ pub(super) fn sent(rng: &mut Rng) -> Vec<Sent> {
 }
 
 pub(super) fn partitions(sent: &[Sent], rng: &mut Rng) -> Vec<Partition> {
-    let of_each_topic = rng.i32(1..4);
+    // One alone holds batches that are large enough to be split.
+    let is_alone = sent.iter().all(|(name, _)| *name == sent[0].0);
+    let of_each_topic = if is_alone && rng.bool() { 1 } else { rng.i32(1..4) };
     let mut partitions: Vec<Partition> = Vec::new();
     for (name, value) in sent {
         let stream = STREAMS.iter().find(|stream| stream.name == *name).unwrap();
