@@ -86,7 +86,8 @@ async fn an_audit_ends_with_its_verdict_and_repairs_what_it_is_told_to() {
     let logs = feed::logs(&[], 2).unwrap();
     play::play(&stack.aggregate, &logs, delivery::waves(&logs, &options)).await.unwrap();
     let audit = async |arguments: &[&str]| {
-        let mut all = vec!["audit", "--dynamodb-endpoint", &stack.dynamodb_url, "--segments", "3", "--nothing-forgotten"];
+        let mut all =
+            vec!["audit", "--dynamodb-endpoint", &stack.dynamodb_url, "--segments", "3", "--nothing-forgotten"];
         all.extend(arguments);
         let all: Vec<String> = all.into_iter().map(str::to_owned).collect();
         let run = move || tidemark(&all.iter().map(String::as_str).collect::<Vec<_>>());
