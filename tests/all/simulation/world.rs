@@ -5,8 +5,8 @@ use std::fmt::Debug;
 
 use tidemark_ledger::{Cursor, LaneId, Plan, Written};
 use tidemark_model::fold::sum;
-use tidemark_model::{Key, Known, Rows, State, Transition};
-use tidemark_tests::memory::{Items, MemoryObjects, MemoryStore};
+use tidemark_model::{Key, Known, Rows, State};
+use tidemark_tests::memory::{MemoryObjects, MemoryStore};
 
 use super::reach::Waiting;
 use super::request::{Reply, Request};
@@ -84,28 +84,24 @@ impl World {
     /// Lets a write do what it says, and notes what goes back (I2).
     pub(super) fn land(&mut self, write: &Request) -> Reply {
         self.weaken(write);
-        let old = self.store.items().clone();
+        let (before, cursor) = (self.marks(write), self.cursor(write));
         let mut reply = write.land(&self.store);
+        let after = self.marks(write);
+        for (before, after) in before.iter().zip(&after) {
+            self.must_not_go_back("a mark", before, after);
+        }
         match (write, &mut reply) {
-            (Request::Advance(lane, cursor), Reply::Held(true)) => self.commit(lane, cursor, old.cursors.get(lane)),
-            (Request::WriteEntities(lane, seq, transitions), Reply::Written(written)) => {
+            (Request::Advance(lane, _), Reply::Held(true)) => self.commit(lane, cursor.as_ref()),
+            (Request::WriteEntities(_, seq, transitions), Reply::Written(written)) => {
                 for (transition, written) in transitions.iter().zip(written) {
-                    self.see_written(lane, *seq, transition, *written);
+                    self.see_written(*seq, &transition.key, *written);
                 }
             }
-            (Request::AddRow(lane, seq, key, ..), Reply::Row { row, added }) => {
-                let mark = |items: &Items| items.rows.get(key).and_then(|row| row.marks.get(lane).copied());
-                let (before, after) = (mark(&old), mark(&self.store.items()));
+            (Request::AddRow(_, seq, ..), Reply::Row { row, added }) => {
                 *added = before != after;
-                self.must_not_go_back("the mark on a row", before, after);
                 if row.as_ref().is_some_and(|row| row.mark > *seq) {
                     self.met.insert("overtaken");
                 }
-            }
-            (Request::SetFloor(ranking, ..), _) => {
-                let refreshed = |items: &Items| items.floors.get(ranking.board).map(|floor| floor.refreshed);
-                let (before, after) = (refreshed(&old), refreshed(&self.store.items()));
-                self.must_not_go_back("the refreshes of a floor", before, after);
             }
             (Request::Finish(..), _) => self.finished = true,
             _ => {}
@@ -113,32 +109,52 @@ impl World {
         reply
     }
 
-    fn commit(&mut self, lane: &LaneId, cursor: &Cursor, old: Option<&Cursor>) {
-        let body = self.store.items().plans[&(lane.clone(), cursor.plan.clone())].clone();
-        let (seq, plan) = (cursor.seq, Plan::decode(&body).unwrap());
-        let place = |cursor: &Cursor| (cursor.seq, cursor.through, cursor.through_ts);
-        let stored = place(&self.store.items().cursors[lane]);
-        if let Some(old) = old.map(place) {
-            let is_back = stored.0 <= old.0 || stored.1 < old.1 || stored.2 < old.2;
-            self.must_not_go_back("a cursor", is_back, false);
+    /// The marks that a write may set: the lane's on entities or a row, the refreshes of a floor.
+    fn marks(&self, write: &Request) -> Vec<Option<u64>> {
+        let items = self.store.items();
+        match write {
+            Request::WriteEntities(lane, _, transitions) => {
+                let entities = transitions.iter().map(|transition| items.entities.get(&transition.key));
+                entities.map(|entity| entity?.marks.get(lane).copied()).collect()
+            }
+            Request::AddRow(lane, _, key, ..) => {
+                vec![items.rows.get(key).and_then(|row| row.marks.get(lane).copied())]
+            }
+            Request::SetFloor(ranking, ..) => vec![items.floors.get(ranking.board).map(|floor| floor.refreshed)],
+            _ => Vec::new(),
         }
-        let through = old.and_then(|old| old.through);
-        if !plan.transitions.is_empty() && stored.1 == through {
-            self.met.insert("several plans of a batch");
-        }
-        self.committed.push(Committed { lane: lane.clone(), seq, plan, through });
     }
 
-    fn see_written(&mut self, lane: &LaneId, seq: u64, transition: &Transition, written: Written) {
+    fn cursor(&self, write: &Request) -> Option<Cursor> {
+        let Request::Advance(lane, _) = write else { return None };
+        self.store.items().cursors.get(lane).cloned()
+    }
+
+    fn commit(&mut self, lane: &LaneId, old: Option<&Cursor>) {
+        let cursor = self.store.items().cursors[lane].clone();
+        let body = self.store.items().plans[&(lane.clone(), cursor.plan.clone())].clone();
+        let plan = Plan::decode(&body).unwrap();
+        if let Some(old) = old {
+            self.must_not_go_back("a seq", old.seq + 1, cursor.seq);
+            self.must_not_go_back("through", old.through, cursor.through);
+            self.must_not_go_back("through_ts", old.through_ts, cursor.through_ts);
+        }
+        let through = old.and_then(|old| old.through);
+        if !plan.transitions.is_empty() && cursor.through == through {
+            self.met.insert("several plans of a batch");
+        }
+        self.committed.push(Committed { lane: lane.clone(), seq: cursor.seq, plan, through });
+    }
+
+    fn see_written(&mut self, seq: u64, key: &Key, written: Written) {
         match written {
             Written::Applied => {
-                let known = self.store.items().entities[&transition.key].known.clone();
-                let last = self.history.entry(transition.key.clone()).or_default().last().cloned();
-                if let Some(last) = last {
-                    let is_back = known.counter <= last.counter || known.version < last.version;
-                    self.must_not_go_back("an entity", is_back, false);
+                let known = self.store.items().entities[key].known.clone();
+                if let Some(last) = self.history.get(key).and_then(|history| history.last().cloned()) {
+                    self.must_not_go_back("a counter", last.counter + 1, known.counter);
+                    self.must_not_go_back("a version", last.version, known.version);
                 }
-                self.history.get_mut(&transition.key).unwrap().push(known);
+                self.history.entry(key.clone()).or_default().push(known);
             }
             Written::Refused { mark } if mark > seq => {
                 self.met.insert("overtaken");
@@ -150,10 +166,6 @@ impl World {
                 self.met.insert("unseen");
             }
             _ => {}
-        }
-        let mark = self.store.items().entities.get(&transition.key).and_then(|e| e.marks.get(lane).copied());
-        if written == Written::Applied {
-            self.must_not_go_back("the mark on an entity", Some(seq), mark);
         }
     }
 
