@@ -78,8 +78,7 @@ pub fn cost(played: &Played) -> String {
 pub fn audit(audit: &Audit) -> String {
     let mut text = String::new();
     if !audit.drift.is_empty() {
-        let mut table = Table::new();
-        table.load_style(UTF8_FULL_CONDENSED);
+        let mut table = ruled();
         table.set_header(["view", "row", "number", "stored", "recomputed", ""]);
         for drift in &audit.drift {
             let number = |n: Option<Decimal>| n.map_or("none".to_owned(), |n| n.to_string());
@@ -100,8 +99,7 @@ pub fn audit(audit: &Audit) -> String {
         right_aligned(&mut table, 3..5);
         let _infallible = writeln!(text, "{table}");
     }
-    let mut table = Table::new();
-    table.load_style(UTF8_FULL_CONDENSED);
+    let mut table = ruled();
     table.set_header(["view", "rows", "drifted", "repaired", "undecided", "skipped", "forgotten"]);
     for (view, found) in &audit.views {
         let counts = [found.rows, found.drifted, found.repaired, found.undecided, found.skipped, found.forgotten];
@@ -127,14 +125,6 @@ pub fn audit(audit: &Audit) -> String {
         audit.entities, audit.rounds, audit.read_units, audit.write_units
     );
     text
-}
-
-fn right_aligned(table: &mut Table, columns: std::ops::Range<usize>) {
-    for column in columns {
-        if let Some(column) = table.column_mut(column) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
 }
 
 /// How to go on while the stack is served.
@@ -171,15 +161,11 @@ fn table(title: &str, list: &RawValue) -> String {
     let fractions: Vec<bool> = (0..rows.first().map_or(0, Vec::len))
         .map(|at| rows.iter().filter_map(|row| row.get(at)).any(|(_, text, number)| *number && text.contains('.')))
         .collect();
-    let mut table = Table::new();
-    table.load_style(UTF8_FULL_CONDENSED);
+    let mut table = ruled();
     if let Some(first) = rows.first() {
         table.set_header(first.iter().map(|(name, _, _)| name));
-        for (at, (_, _, number)) in first.iter().enumerate() {
-            if let Some(column) = table.column_mut(at).filter(|_| *number) {
-                column.set_cell_alignment(CellAlignment::Right);
-            }
-        }
+        let numbers = first.iter().enumerate().filter(|(_, (_, _, number))| *number);
+        right_aligned(&mut table, numbers.map(|(at, _)| at));
     }
     for row in rows.iter().take(SHOWN) {
         // A column of amounts has digits after every point.
@@ -238,5 +224,19 @@ fn two_digits(number: &str) -> String {
         (true, Some((whole, fraction))) => format!("{whole}.{fraction:0<2}"),
         (true, None) => format!("{rounded}.00"),
         (false, _) => rounded,
+    }
+}
+
+fn ruled() -> Table {
+    let mut table = Table::new();
+    table.load_style(UTF8_FULL_CONDENSED);
+    table
+}
+
+fn right_aligned(table: &mut Table, columns: impl IntoIterator<Item = usize>) {
+    for column in columns {
+        if let Some(column) = table.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
     }
 }
