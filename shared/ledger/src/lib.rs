@@ -19,6 +19,7 @@ mod plan;
 mod rankings;
 mod requests;
 mod rows;
+mod scan;
 mod store;
 mod sweep;
 
