@@ -19,7 +19,6 @@ mod plan;
 mod rankings;
 mod requests;
 mod rows;
-mod scan;
 mod store;
 mod sweep;
 

@@ -118,16 +118,12 @@ pub fn iso(field: &str, text: &str) -> Result<i64, String> {
 /// A time in ms as ISO 8601 in UTC: `2026-11-20T02:00:00Z`, with a fraction if there is one. Beyond the years that
 /// has, the nearest.
 pub fn to_iso(ms: i64) -> String {
-    timestamp(ms).to_string()
+    timestamp(ms.clamp(EARLIEST_MS, LATEST_MS)).to_string()
 }
 
 /// A time in ms as part of a name, in UTC: `20261120_020000`.
 pub fn to_name(ms: i64) -> String {
-    timestamp(ms).strftime("%Y%m%d_%H%M%S").to_string()
-}
-
-fn timestamp(ms: i64) -> Timestamp {
-    Timestamp::from_millisecond(ms.clamp(EARLIEST_MS, LATEST_MS)).unwrap_or_default()
+    timestamp(ms.clamp(EARLIEST_MS, LATEST_MS)).strftime("%Y%m%d_%H%M%S").to_string()
 }
 
 /// A number of unknown unit as ms: days below 200,000 (the year 2517), seconds below 10^11, ms below

@@ -9,15 +9,15 @@ mod states;
 use std::sync::Arc;
 
 use parquet::basic::{Compression, ZstdLevel};
-use parquet::errors::ParquetError;
+pub use parquet::errors::ParquetError;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
 
-pub(crate) use columns::Columns;
+use columns::Columns;
 pub use read::Remote;
-pub use rows::{RowReader, RowTable, row_columns};
-pub use states::{StateReader, StateTable};
+pub use rows::{ArchivedRow, RowReader, push_row, row_columns, row_table};
+pub use states::{StateReader, push_state, state_table};
 
 /// Digits of every decimal, all in all: what a DynamoDB number holds.
 pub const DECIMAL_DIGITS: u32 = 38;
@@ -25,15 +25,15 @@ pub const DECIMAL_DIGITS: u32 = 38;
 /// A group is written when it is estimated to be this long, in bytes.
 const GROUP_BYTES: usize = 4 << 20;
 
-/// A file being written: what is finished of it is handed out, group by group.
-pub(crate) struct FileWriter {
+/// A table being written: what is finished of its file is handed out, group by group.
+pub struct TableWriter {
     writer: SerializedFileWriter<Vec<u8>>,
     group: Columns,
 }
 
-impl FileWriter {
+impl TableWriter {
     /// A file of a schema in Parquet's own notation, whose leaves are the columns.
-    pub(crate) fn new(schema: &str, group: Columns) -> Result<Self, ParquetError> {
+    fn new(schema: &str, group: Columns) -> Result<Self, ParquetError> {
         let properties = WriterProperties::builder()
             .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
             .set_statistics_enabled(EnabledStatistics::Chunk)
@@ -45,23 +45,26 @@ impl FileWriter {
     }
 
     /// The columns, for one more row.
-    pub(crate) fn row(&mut self) -> &mut Columns {
+    fn row(&mut self) -> &mut Columns {
         self.group.begin_row();
         &mut self.group
     }
 
-    /// Whether the group is as long as it should be.
-    pub(crate) fn is_full(&self) -> bool {
+    /// Whether [`TableWriter::flush`] is due.
+    pub fn is_full(&self) -> bool {
         self.group.bytes() >= GROUP_BYTES
     }
 
     /// Rows so far.
-    pub(crate) fn rows(&self) -> u64 {
+    pub fn rows(&self) -> u64 {
         self.group.rows()
     }
 
     /// Writes the group; the file's bytes since the last time.
-    pub(crate) fn flush(&mut self) -> Result<Vec<u8>, ParquetError> {
+    ///
+    /// # Errors
+    /// If the values cannot be encoded.
+    pub fn flush(&mut self) -> Result<Vec<u8>, ParquetError> {
         if self.group.bytes() > 0 {
             let mut group = self.writer.next_row_group()?;
             self.group.write_to(&mut group)?;
@@ -73,7 +76,10 @@ impl FileWriter {
     }
 
     /// Writes what is left, and the file's end.
-    pub(crate) fn finish(mut self) -> Result<Vec<u8>, ParquetError> {
+    ///
+    /// # Errors
+    /// If the values cannot be encoded.
+    pub fn finish(mut self) -> Result<Vec<u8>, ParquetError> {
         let mut bytes = self.flush()?;
         self.writer.finish()?;
         bytes.append(self.writer.inner_mut());

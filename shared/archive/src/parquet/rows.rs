@@ -22,13 +22,7 @@ use tidemark_model::{Decimal, Key, Measures};
 
 use super::columns::{Columns, Kind};
 use super::read::{Records, decimal, map, text, whole};
-use super::{DECIMAL_DIGITS, FileWriter};
-
-/// One view's rows, being written.
-pub struct RowTable {
-    view: &'static View,
-    file: FileWriter,
-}
+use super::{DECIMAL_DIGITS, TableWriter};
 
 /// A row, as it was archived.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,75 +52,48 @@ pub fn row_columns(view: &View) -> Vec<(&'static str, String)> {
     before.into_iter().chain(own).chain(after).collect()
 }
 
-impl RowTable {
-    /// An empty table.
-    ///
-    /// # Errors
-    /// If the view's columns make no schema.
-    pub fn new(view: &'static View) -> Result<Self, ParquetError> {
-        let kinds = [Kind::Text, Kind::Text].into_iter().chain(view.columns.iter().map(|column| kind(*column)));
-        let kinds = kinds.chain([Kind::Whole, Kind::Text, Kind::Decimal, Kind::Text, Kind::Whole]);
-        Ok(Self { view, file: FileWriter::new(&schema(view), Columns::new(kinds))? })
-    }
+/// An empty table of a view's rows.
+///
+/// # Errors
+/// If the view's columns make no schema.
+pub fn row_table(view: &View) -> Result<TableWriter, ParquetError> {
+    let kinds = [Kind::Text, Kind::Text].into_iter().chain(view.columns.iter().map(|column| kind(*column)));
+    let kinds = kinds.chain([Kind::Whole, Kind::Text, Kind::Decimal, Kind::Text, Kind::Whole]);
+    TableWriter::new(&schema(view), Columns::new(kinds))
+}
 
-    /// Adds a row.
-    pub fn push<'a>(
-        &mut self,
-        key: &Key,
-        measures: &Measures,
-        marks: impl Iterator<Item = (&'a str, u64)> + Clone,
-    ) {
-        let (pk, sk) = (key.pk_parts(), key.sk_parts());
-        let row = self.file.row();
-        row.text(&key.pk).text(&key.sk);
-        for column in self.view.columns {
-            match column.of {
-                Part::Pk(at) => row.optional_text(pk.get(at).map(CompactString::as_str)),
-                Part::Sk(at) => row.optional_text(sk.get(at).map(CompactString::as_str)),
-                Part::SkPairs(from) => row.optional_text(pairs(&sk, from).as_deref()),
-                Part::Count(name) => row.optional_whole(measures.get(name).to_whole()),
-                Part::Decimal(name) => row.optional_decimal(shown(measures, name)),
-            };
-        }
-        let is_elsewhere = |name: &str, n: Decimal| {
-            name == TTL
-                || self.view.columns.iter().any(|column| match column.of {
-                    Part::Count(shown) => shown == name && n.to_whole().is_some(),
-                    Part::Decimal(shown) => shown == name,
-                    Part::Pk(_) | Part::Sk(_) | Part::SkPairs(_) => false,
-                })
+/// Adds a row to its view's table.
+pub fn push_row<'a>(
+    table: &mut TableWriter,
+    view: &View,
+    key: &Key,
+    measures: &Measures,
+    marks: impl Iterator<Item = (&'a str, u64)> + Clone,
+) {
+    let (pk, sk) = (key.pk_parts(), key.sk_parts());
+    let row = table.row();
+    row.text(&key.pk).text(&key.sk);
+    for column in view.columns {
+        match column.of {
+            Part::Pk(at) => row.optional_text(pk.get(at).map(CompactString::as_str)),
+            Part::Sk(at) => row.optional_text(sk.get(at).map(CompactString::as_str)),
+            Part::SkPairs(from) => row.optional_text(pairs(&sk, from).as_deref()),
+            Part::Count(name) => row.optional_whole(measures.get(name).to_whole()),
+            Part::Decimal(name) => row.optional_decimal(shown(measures, name)),
         };
-        let more: Vec<(&str, Decimal)> = measures.iter().filter(|(name, n)| !is_elsewhere(name, *n)).collect();
-        row.optional_whole(measures.expires_ms());
-        row.decimals(more.into_iter());
-        row.wholes(marks.map(|(lane, seq)| (lane, i64::try_from(seq).unwrap_or(i64::MAX))));
     }
-
-    /// Whether [`RowTable::flush`] is due.
-    pub fn is_full(&self) -> bool {
-        self.file.is_full()
-    }
-
-    /// Rows so far.
-    pub fn rows(&self) -> u64 {
-        self.file.rows()
-    }
-
-    /// The file's bytes since the last time.
-    ///
-    /// # Errors
-    /// If the rows cannot be encoded.
-    pub fn flush(&mut self) -> Result<Vec<u8>, ParquetError> {
-        self.file.flush()
-    }
-
-    /// The rest of the file.
-    ///
-    /// # Errors
-    /// If the rows cannot be encoded.
-    pub fn finish(self) -> Result<Vec<u8>, ParquetError> {
-        self.file.finish()
-    }
+    let has_column = |name: &str, n: Decimal| {
+        view.columns.iter().any(|column| match column.of {
+            Part::Count(shown) => shown == name && n.to_whole().is_some(),
+            Part::Decimal(shown) => shown == name,
+            Part::Pk(_) | Part::Sk(_) | Part::SkPairs(_) => false,
+        })
+    };
+    let more: Vec<(&str, Decimal)> =
+        measures.iter().filter(|(name, n)| *name != TTL && !has_column(name, *n)).collect();
+    row.optional_whole(measures.expires_ms());
+    row.decimals(more.into_iter());
+    row.wholes(marks.map(|(lane, seq)| (lane, i64::try_from(seq).unwrap_or(i64::MAX))));
 }
 
 /// A view's rows, being read.

@@ -15,7 +15,7 @@ use tidemark_model::{Key, Known, State};
 
 use super::columns::{Columns, Kind};
 use super::read::{Records, text, whole};
-use super::FileWriter;
+use super::TableWriter;
 
 const SCHEMA: &str = "message entity {
     required binary pk (STRING); required binary sk (STRING); required binary kind (STRING);
@@ -23,59 +23,28 @@ const SCHEMA: &str = "message entity {
     optional int64 expires (TIMESTAMP(MILLIS,true)); required binary state (STRING);
 }";
 
-/// Entities, being written.
-pub struct StateTable(FileWriter);
+/// An empty table of entities.
+///
+/// # Errors
+/// Never, but for a fault in the schema.
+pub fn state_table() -> Result<TableWriter, ParquetError> {
+    let kinds = [Kind::Text, Kind::Text, Kind::Text, Kind::Whole, Kind::Text, Kind::Whole, Kind::Text];
+    TableWriter::new(SCHEMA, Columns::new(kinds))
+}
 
-impl StateTable {
-    /// An empty table.
-    ///
-    /// # Errors
-    /// Never, but for a fault in the schema.
-    pub fn new() -> Result<Self, ParquetError> {
-        let kinds = [Kind::Text, Kind::Text, Kind::Text, Kind::Whole, Kind::Text, Kind::Whole, Kind::Text];
-        Ok(Self(FileWriter::new(SCHEMA, Columns::new(kinds))?))
-    }
-
-    /// Adds an entity.
-    ///
-    /// # Errors
-    /// If its state makes no JSON.
-    pub fn push(&mut self, key: &Key, known: &Known) -> serde_json::Result<()> {
-        let state = serde_json::to_string(&known.state)?;
-        // An enum's JSON begins with its variant's name.
-        let kind = state.split('"').nth(1).unwrap_or_default();
-        let row = self.0.row();
-        row.text(&key.pk).text(&key.sk).text(kind);
-        row.whole(i64::try_from(known.counter).unwrap_or(i64::MAX)).text(&known.version.to_string());
-        row.optional_whole(known.state.expires()).text(&state);
-        Ok(())
-    }
-
-    /// Whether [`StateTable::flush`] is due.
-    pub fn is_full(&self) -> bool {
-        self.0.is_full()
-    }
-
-    /// Entities so far.
-    pub fn rows(&self) -> u64 {
-        self.0.rows()
-    }
-
-    /// The file's bytes since the last time.
-    ///
-    /// # Errors
-    /// If the entities cannot be encoded.
-    pub fn flush(&mut self) -> Result<Vec<u8>, ParquetError> {
-        self.0.flush()
-    }
-
-    /// The rest of the file.
-    ///
-    /// # Errors
-    /// If the entities cannot be encoded.
-    pub fn finish(self) -> Result<Vec<u8>, ParquetError> {
-        self.0.finish()
-    }
+/// Adds an entity to the table.
+///
+/// # Errors
+/// If its state makes no JSON.
+pub fn push_state(table: &mut TableWriter, key: &Key, known: &Known) -> serde_json::Result<()> {
+    let state = serde_json::to_string(&known.state)?;
+    // An enum's JSON begins with its variant's name.
+    let kind = state.split('"').nth(1).unwrap_or_default();
+    let row = table.row();
+    row.text(&key.pk).text(&key.sk).text(kind);
+    row.whole(i64::try_from(known.counter).unwrap_or(i64::MAX)).text(&known.version.to_string());
+    row.optional_whole(known.state.expires()).text(&state);
+    Ok(())
 }
 
 /// Entities, being read.

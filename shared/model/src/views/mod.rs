@@ -99,18 +99,22 @@ pub enum Part {
 }
 
 impl Column {
+    /// A column of a part of the partition key.
     pub const fn pk(name: &'static str, part: usize) -> Self {
         Self { name, of: Part::Pk(part) }
     }
 
+    /// A column of a part of the sort key.
     pub const fn sk(name: &'static str, part: usize) -> Self {
         Self { name, of: Part::Sk(part) }
     }
 
+    /// A column of a whole number.
     pub const fn count(name: &'static str, measure: &'static str) -> Self {
         Self { name, of: Part::Count(measure) }
     }
 
+    /// A column of a number.
     pub const fn decimal(name: &'static str, measure: &'static str) -> Self {
         Self { name, of: Part::Decimal(measure) }
     }
