@@ -21,7 +21,7 @@ async fn main() -> ExitCode {
     match done {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("tidemark: {}", aggregate::chain(error.as_ref()));
+            eprintln!("tidemark: {}", tidemark_runtime::telemetry::chain(error.as_ref()));
             ExitCode::FAILURE
         }
     }

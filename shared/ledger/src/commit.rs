@@ -1,5 +1,6 @@
 //! Committing one lane's records: the steps of the protocol, in their order.
 
+use std::future::Future;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -14,7 +15,7 @@ use tokio::time::Instant;
 use crate::apply::{Applying, apply, partly_throttled};
 use crate::plan::{MAX_PLAN_BYTES, Planned, Weightless};
 use crate::requests::{Requests, Retry};
-use crate::{AppRetention, Applied, Cursor, Lane, LaneId, LedgerError, Metered, Plan, PlanId, Store, off_thread};
+use crate::{Answer, Applied, Cursor, Lane, LaneId, LedgerError, Metered, Plan, PlanId, Store, off_thread};
 
 /// Commits batches on a store.
 pub struct Ledger<S> {
@@ -116,13 +117,17 @@ impl<S: Store> Ledger<S> {
         &self.store
     }
 
-    /// Reads the retention settings.
+    /// Sends a request of the store until it is answered, within the deadline.
     ///
     /// # Errors
-    /// If they cannot be read.
-    pub async fn read_retention(&self, call: Call) -> Result<Metered<AppRetention>, LedgerError> {
+    /// If it fails for good.
+    pub async fn send<T, F: Future<Output = Answer<T>>>(
+        &self,
+        request: impl FnMut() -> F,
+        call: Call,
+    ) -> Result<Metered<T>, LedgerError> {
         let requests = self.requests(call);
-        let value = requests.send(|| self.store.read_retention()).await?;
+        let value = requests.send(request).await?;
         Ok(Metered { value, units: requests.spent().units })
     }
 

@@ -17,6 +17,7 @@ pub(super) fn checks<O: ObjectStore + Clone + 'static>() -> Vec<Check<O>> {
         an_upload_given_up_is_gone,
         parts_that_are_not_the_uploaded_ones_are_refused,
         a_part_too_small_is_refused_unless_it_is_the_last,
+        an_empty_part_alone_is_an_empty_object,
     ]
 }
 
@@ -130,4 +131,12 @@ async fn a_part_too_small_is_refused_unless_it_is_the_last<O: ObjectStore>(objec
     assert!(matches!(error, ArchiveError::Refused { .. }), "{error:?}");
     assert_eq!(objects.get(key).await.unwrap(), None);
     objects.abort_upload(key, &id).await.unwrap();
+}
+
+async fn an_empty_part_alone_is_an_empty_object<O: ObjectStore>(objects: O) {
+    let key = "upload/empty";
+    let id = objects.begin_upload(key, TEXT).await.unwrap();
+    let parts = upload(&objects, key, &id, &[Bytes::new()]).await;
+    objects.complete_upload(key, &id, &parts).await.unwrap();
+    is(&objects, key, &[]).await;
 }

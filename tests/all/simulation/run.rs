@@ -12,6 +12,7 @@ use tidemark_ledger::{AuditOptions, Call, Ledger, Options};
 use tidemark_model::Settings;
 use tidemark_model::time::DAY_MS;
 use tidemark_tests::arbitrary::Sent;
+use tidemark_runtime::telemetry::chain;
 use tidemark_tests::{NOW_MS, options};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -257,7 +258,7 @@ impl Run {
             if report.redone > 0 {
                 world.lock().unwrap_or_else(PoisonError::into_inner).met.insert("redone");
             }
-            outcome.map_err(|error| aggregate::chain(&error))
+            outcome.map_err(|error| chain(&error))
         });
         let slow = self.rng.u8(..4) == 0;
         self.invocations.push(Invocation { number, task, slices, payload, slow });
@@ -269,7 +270,7 @@ impl Run {
         let call = Call { now_ms: self.settings.now_ms + LONGEST_INVOCATION_MS + 1, deadline: None };
         let task =
             tokio::spawn(
-                async move { function.upkeep(call).await.map(drop).map_err(|error| aggregate::chain(&error)) },
+                async move { archive::upkeep(&function.ledger, call).await.map(drop).map_err(|error| chain(&error)) },
             );
         self.invocations.push(Invocation { number, task, slices: Vec::new(), payload: Bytes::new(), slow: false });
     }
@@ -282,7 +283,7 @@ impl Run {
         let call = Call { now_ms: self.settings.now_ms, deadline: None };
         let world = Arc::clone(&self.world);
         let task = tokio::spawn(async move {
-            let audit = function.ledger.audit(&options, call).await.map_err(|error| aggregate::chain(&error))?;
+            let audit = function.ledger.audit(&options, call).await.map_err(|error| chain(&error))?;
             assert!(audit.drift.is_empty(), "a false alarm: {audit:?}");
             let met = if audit.total().undecided > 0 { "an audit that decides in part" } else { "an audit" };
             world.lock().unwrap_or_else(PoisonError::into_inner).met.insert(met);

@@ -198,7 +198,7 @@ async fn the_top_of_a_ranking_is_read_from_its_index(place: Place) {
         let keys: Vec<Key> = expected.iter().take(most).map(|(_, key)| key.clone()).collect();
         let store = &place.store;
         eventually(keys, || async move {
-            let top = store.top(ranking(), most).await.unwrap();
+            let top = store.top(ranking(), most).await.unwrap().value;
             top.into_iter().map(|(key, _)| key).collect()
         })
         .await;

@@ -24,6 +24,8 @@ mod rows;
 mod scan;
 mod settings;
 
+pub use read::{Place, is_kept};
+
 use std::ops::RangeInclusive;
 
 use aws_sdk_dynamodb::Client;
