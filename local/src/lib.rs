@@ -8,6 +8,7 @@ pub mod cli;
 pub mod delivery;
 pub mod document;
 pub mod embedded;
+mod embedded_s3;
 pub mod feed;
 pub mod play;
 pub mod show;
