@@ -13,7 +13,6 @@ use tidemark_model::fold::{effects, sum};
 use tidemark_model::{Key, Known, Measures, Rows, Settings};
 use tidemark_runtime::telemetry::chain;
 use tidemark_tests::arbitrary::Sent;
-use tidemark_runtime::telemetry::chain;
 use tidemark_tests::memory::MemoryStore;
 
 use super::check::{everything_is_true, same_rows};
