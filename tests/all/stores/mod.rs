@@ -22,7 +22,7 @@ use std::pin::Pin;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use tidemark_ledger::{Lane, LaneId, Segment, Store};
-use tidemark_model::State;
+use tidemark_model::Key;
 use tidemark_tests::memory::MemoryStore;
 use tidemark_tests::say;
 
@@ -104,8 +104,8 @@ fn lane(name: &str) -> LaneId {
     Lane::new("stores", name, 0, 0).id
 }
 
-/// All states, of so many segments.
-async fn states<S: Store>(store: &S, of: u32) -> Vec<State> {
+/// All entities, of so many segments.
+async fn states<S: Store>(store: &S, of: u32) -> Vec<(Key, tidemark_model::Known)> {
     let mut states = Vec::new();
     for segment in (0..of).map(|number| Segment { number, of }) {
         let mut after = None;

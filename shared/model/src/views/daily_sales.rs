@@ -18,7 +18,7 @@ pub const VIEW: View = View {
     board: None,
     ranking: None,
     columns: &[
-        Column::sk("date", 1),
+        Column::sk("sales_date", 1),
         Column::count("order_count", "orders"),
         Column::decimal("total_amount", "amount"),
     ],
