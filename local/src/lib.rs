@@ -6,8 +6,10 @@
 pub mod audit;
 pub mod cli;
 pub mod delivery;
+pub mod deployment;
 pub mod document;
 pub mod embedded;
+pub mod erase;
 pub mod feed;
 pub mod play;
 pub mod show;

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tidemark_ledger::{
-    Answer, AppRetention, Cursor, Floor, LaneId, Metered, Page, PlanId, PlanPage, Row, RowPage, Segment, StatePage,
-    Store, StoreError, Units, Written,
+    Answer, AppRetention, Cursor, Floor, KnownPage, LaneId, Metered, Page, PlanId, PlanPage, Row, RowPage, Segment,
+    StatePage, Store, StoreError, Units, Written,
 };
 use tidemark_model::views::Ranking;
 use tidemark_model::{Decimal, Key, Known, Measures, Transition};
@@ -215,6 +215,10 @@ impl<S: Store> Store for Faulty<S> {
 
     async fn states(&self, segment: Segment, after: Option<&Key>) -> Answer<StatePage> {
         self.send(self.inner.states(segment, after)).await
+    }
+
+    async fn timeline(&self, timeline: &str, after: Option<&Key>) -> Answer<KnownPage> {
+        self.send(self.inner.timeline(timeline, after)).await
     }
 
     async fn plans(&self, lane: &LaneId, seqs: &RangeInclusive<u64>, after: Option<&PlanId>) -> Answer<PlanPage> {

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use tidemark_archive::{ArchiveError, ObjectStore};
 use tidemark_ledger::{
-    Answer, AppRetention, Cursor, Floor, LaneId, Metered, Page, PlanId, PlanPage, Row, RowPage, Segment, StatePage,
-    Store, Units, Written,
+    Answer, AppRetention, Cursor, Floor, KnownPage, LaneId, Metered, Page, PlanId, PlanPage, Row, RowPage, Segment,
+    StatePage, Store, Units, Written,
 };
 use tidemark_model::fold::sum;
 use tidemark_model::rows::{Combine, TTL};
@@ -249,6 +249,17 @@ impl Store for MemoryStore {
         let items = self.items();
         let (page, next) = page(&items.entities, segment, after);
         read((page.into_iter().map(|(_, entity)| entity.known.state).collect(), next))
+    }
+
+    async fn timeline(&self, timeline: &str, after: Option<&Key>) -> Answer<KnownPage> {
+        let items = self.items();
+        let first = Key { pk: timeline.into(), sk: "".into() };
+        let of_it = items.entities.range(first..).take_while(|(key, _)| key.pk == timeline);
+        let mut found = of_it.filter(|(key, _)| after.is_none_or(|after| *key > after));
+        // Three a page, so that paging is used.
+        let page: Vec<_> = found.by_ref().take(3).map(|(key, entity)| (key.clone(), entity.known.clone())).collect();
+        let next = found.next().and(page.last()).map(|(key, _)| key.clone());
+        read((page, next))
     }
 
     async fn plans(&self, lane: &LaneId, seqs: &RangeInclusive<u64>, after: Option<&PlanId>) -> Answer<PlanPage> {

@@ -296,7 +296,7 @@ impl<S: Store> Ledger<S> {
             .await
     }
 
-    async fn read_chunk(
+    pub(crate) async fn read_chunk(
         &self,
         mut keys: Vec<Key>,
         requests: &Requests,

@@ -12,6 +12,7 @@ mod apply;
 mod audit;
 mod commit;
 pub mod dynamo;
+mod erasure;
 mod error;
 mod lane;
 mod off_thread;
@@ -25,6 +26,7 @@ mod sweep;
 pub use apply::Applied;
 pub use audit::{Audit, AuditOptions, Audited, Drift, Scanned};
 pub use commit::{Call, Ledger, Options, Receipt};
+pub use erasure::Erased;
 pub use error::{LedgerError, StoreError};
 pub use lane::{Cursor, Lane, LaneId, PlanId};
 pub use off_thread::off_thread;
@@ -32,6 +34,7 @@ pub use plan::{MAX_PLAN_BYTES, Plan};
 pub use rankings::Refreshed;
 pub use requests::Retry;
 pub use store::{
-    Answer, AppRetention, Floor, Metered, Page, PlanPage, Row, RowPage, Segment, StatePage, Store, Units, Written,
+    Answer, AppRetention, Floor, KnownPage, Metered, Page, PlanPage, Row, RowPage, Segment, StatePage, Store, Units,
+    Written,
 };
 pub use sweep::Swept;

@@ -215,8 +215,12 @@ pub trait Store: Send + Sync {
     /// are more.
     fn rows(&self, segment: Segment, after: Option<&Key>) -> impl Future<Output = Answer<RowPage>> + Send;
 
-    /// For the audit: the entities' states in a segment, likewise.
+    /// For the audit and for erasure: the entities' states in a segment, likewise.
     fn states(&self, segment: Segment, after: Option<&Key>) -> impl Future<Output = Answer<StatePage>> + Send;
+
+    /// For erasure: the events of a timeline (a partition key), in the order of their keys, strongly consistent,
+    /// after one, in pages; the key to go on after, if there are more.
+    fn timeline(&self, timeline: &str, after: Option<&Key>) -> impl Future<Output = Answer<KnownPage>> + Send;
 
     /// For the audit: a lane's plans that were written for some seqs, committed or not, strongly
     /// consistent, after one, in pages; the id to go on after, if there are more.
@@ -244,6 +248,9 @@ pub type RowPage = (Vec<(Key, Result<Row, StoreError>)>, Option<Key>);
 
 /// Some entities' states, and the key to go on after.
 pub type StatePage = (Vec<State>, Option<Key>);
+
+/// Some entities with their keys, and the key to go on after.
+pub type KnownPage = (Vec<(Key, Known)>, Option<Key>);
 
 /// Some plans, as they were written, and the id to go on after.
 pub type PlanPage = (Vec<(PlanId, Vec<u8>)>, Option<PlanId>);

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use fastrand::Rng;
 use tidemark_archive::{ArchiveError, ObjectStore};
 use tidemark_ledger::{
-    Answer, AppRetention, Cursor, Floor, LaneId, Metered, Page, PlanId, PlanPage, Row, RowPage, Segment, StatePage,
-    Store, StoreError, Units, Written,
+    Answer, AppRetention, Cursor, Floor, KnownPage, LaneId, Metered, Page, PlanId, PlanPage, Row, RowPage, Segment,
+    StatePage, Store, StoreError, Units, Written,
 };
 use tidemark_model::views::Ranking;
 use tidemark_model::{Decimal, Key, Known, Measures, Transition};
@@ -281,6 +281,10 @@ impl Store for Reach {
     async fn states(&self, segment: Segment, after: Option<&Key>) -> Answer<StatePage> {
         let label = format!("reads states, segment {} of {}", segment.number, segment.of);
         self.read(&label, |store| now(store.states(segment, after))).await
+    }
+
+    async fn timeline(&self, timeline: &str, after: Option<&Key>) -> Answer<KnownPage> {
+        self.read(&format!("reads the timeline {timeline}"), |store| now(store.timeline(timeline, after))).await
     }
 
     async fn plans(&self, lane: &LaneId, seqs: &RangeInclusive<u64>, after: Option<&PlanId>) -> Answer<PlanPage> {

@@ -3,6 +3,7 @@
 //! | item | PK | SK | attributes |
 //! |---|---|---|---|
 //! | entity (state) | `PRODUCT#{id}` | `STATE` | `n` counter, `v` version, `s` state as JSON, `board` and `rank` if listed, `TTL`, marks |
+//! | event (state) | `USER#{app}#{digest}` | `EVENT#{ms}#…`, `ID#…` | an entity: what a user's timeline shows |
 //! | cursor (state) | `LANE#{lane}` | `CURSOR` | `seq`, `plan`, `pending`, `through`, `through_ts`, `since`, `name` |
 //! | plan (state) | `LANE#{lane}` | `PLAN#{plan}` | `body` zstd of JSON, `TTL` |
 //! | lane (state) | `LANES` | `{lane}` | `name` |
@@ -31,8 +32,8 @@ use tidemark_model::views::Ranking;
 use tidemark_model::{Decimal, Key, Known, Measures, Transition};
 
 use crate::{
-    Answer, AppRetention, Cursor, Floor, LaneId, Page, PlanId, PlanPage, Row, RowPage, Segment, StatePage, Store,
-    Written,
+    Answer, AppRetention, Cursor, Floor, KnownPage, LaneId, Page, PlanId, PlanPage, Row, RowPage, Segment, StatePage,
+    Store, Written,
 };
 
 /// The two tables of a deployment.
@@ -132,6 +133,10 @@ impl Store for DynamoStore {
 
     async fn states(&self, segment: Segment, after: Option<&Key>) -> Answer<StatePage> {
         self.scan_states(segment, after).await
+    }
+
+    async fn timeline(&self, timeline: &str, after: Option<&Key>) -> Answer<KnownPage> {
+        self.query_timeline(timeline, after).await
     }
 
     async fn plans(&self, lane: &LaneId, seqs: &RangeInclusive<u64>, after: Option<&PlanId>) -> Answer<PlanPage> {
