@@ -10,6 +10,8 @@ mod cargo_lambda;
 mod commit_model;
 mod days;
 mod decoded;
+mod erasure;
+mod erasure_laws;
 mod fuzz;
 mod golden;
 mod laws;

@@ -51,7 +51,12 @@ impl<S: Store> Ledger<S> {
                 outcome.found = outcome.left;
             }
             if dry_run || outcome.left == 0 || outcome.looks == MOST_LOOKS {
-                tracing::info!(found = outcome.found, erased = outcome.erased, left = outcome.left, "person was erased");
+                tracing::info!(
+                    found = outcome.found,
+                    erased = outcome.erased,
+                    left = outcome.left,
+                    "person was erased"
+                );
                 return Ok(outcome);
             }
             if outcome.erased == erased_before {

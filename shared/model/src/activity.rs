@@ -394,10 +394,7 @@ fn identity(
     if !is_timed {
         // Without any time, its place in the stream is all that a redelivery keeps.
         let (topic, partition) = (input.record.topic(), input.record.partition);
-        return Ok(Identity {
-            kind: "at",
-            id: format_compact!("{topic}-{partition}-{}", input.record.offset),
-        });
+        return Ok(Identity { kind: "at", id: format_compact!("{topic}-{partition}-{}", input.record.offset) });
     }
     Ok(Identity { kind: "fp", id: format_compact!("{fingerprint:032x}") })
 }

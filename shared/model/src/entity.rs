@@ -194,3 +194,22 @@ pub struct Transition {
     /// The new state.
     pub after: State,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_version_is_the_lowest_above() {
+        let version = |major, minor, tie| Version { major, minor, tie };
+        for (one, next) in [
+            (version(1, 2, 3), version(1, 2, 4)),
+            (version(1, 2, u64::MAX), version(1, 3, 0)),
+            (version(1, i64::MAX, u64::MAX), version(2, i64::MIN, 0)),
+            (Version::NONE, version(i64::MIN, i64::MIN, 1)),
+        ] {
+            assert_eq!(one.next(), next);
+            assert!(one < next && next < Version::LAST);
+        }
+    }
+}

@@ -23,6 +23,7 @@ const REQUESTS: usize = 400;
 enum Request {
     ReadEntities(Vec<Key>),
     ReadMarks(LaneId, Vec<Key>),
+    Timeline(Key),
     ReadCursor(LaneId),
     ReadPlan(LaneId, PlanId),
     ReadFloor(usize),
@@ -65,6 +66,7 @@ impl Request {
                 page.found.sort();
                 format!("{page:?}")
             }
+            Self::Timeline(key) => format!("{:?}", store.timeline(&key.pk, None).await.unwrap().value),
             Self::ReadCursor(lane) => format!("{:?}", store.read_cursor(lane).await.unwrap().value),
             Self::ReadPlan(lane, plan) => format!("{:?}", store.read_plan(lane, plan).await.unwrap().value),
             Self::ReadFloor(of) => {
@@ -214,7 +216,7 @@ impl Maker {
             // One of before comes again, late or at once.
             return self.rng.choice(&self.made).unwrap().clone();
         }
-        match self.rng.u8(0..26) {
+        match self.rng.u8(0..27) {
             0 => Request::ReadEntities(self.entities()),
             1 => Request::ReadMarks(self.lane(), self.entities()),
             2 => Request::ReadCursor(self.lane()),
@@ -252,6 +254,7 @@ impl Maker {
                 let marks = self.lanes.clone().into_iter().map(|lane| (lane, self.seq())).collect();
                 Request::CreateRow(key, self.delta(of), marks)
             }
+            25 => Request::Timeline(self.entity()),
             _ => {
                 let old = self.floors.len().saturating_sub(self.rng.usize(1..3));
                 let (of, read) = self.floors.get(old).copied().unwrap_or_default();
