@@ -118,14 +118,13 @@ pub struct Audit {
 
 /// Who is erased, and how.
 #[derive(Clone, Debug, Args)]
-#[command(group = clap::ArgGroup::new("person").required(true).args(["user", "customer"]))]
 pub struct Erase {
     /// The app, or the service, whose user is erased.
-    #[arg(long, requires = "user")]
+    #[arg(long)]
     pub app: Option<String>,
 
     /// Erases a user of the app: their events keep what is counted, and lose all else.
-    #[arg(long, requires = "app", value_name = "ID")]
+    #[arg(long, value_name = "ID")]
     pub user: Option<String>,
 
     /// Erases a customer of the shop: their orders become those of a pseudonym. Erase them in the shop's

@@ -155,9 +155,8 @@ fn wrong_options_say_what_is_right() {
         (&["audit"], "which table? Say it by --state-table, or by the variable STATE_TABLE"),
         (&["--json", "audit"], "cannot be used with"),
         (&["audit", "--segments", "0"], "0 is not in 1..=1000"),
-        (&["erase"], "<--user <ID>|--customer <ID>>"),
-        (&["erase", "--user", "u"], "--app <APP>"),
-        (&["erase", "--app", "a", "--customer", "c"], "--user <ID>"),
+        (&["erase", "--user", "u"], "who? Say it by --app and --user, or by --customer"),
+        (&["erase", "--app", "a", "--customer", "c"], "who? Say it by --app and --user, or by --customer"),
         (&["erase", "--customer", "c"], "which table? Say it by --state-table, or by the variable STATE_TABLE"),
         (&["--s3-endpoint", "http://127.0.0.1:1"], "bucket tidemark cannot be created at http://127.0.0.1:1"),
     ] {
