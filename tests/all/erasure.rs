@@ -19,7 +19,7 @@ use tidemark_tests::memory::{MemoryObjects, MemoryStore};
 use tidemark_tests::values::{TAKEN_MS, tracked, user_event, with};
 use tidemark_tests::{NOW_MS, aggregate_with, call, documents, envelope, handle, options, product, records};
 
-use crate::audit::{ORDERS, check_exact, looking, order};
+use crate::audit::{ORDERS, check_exact, current, looking, order};
 
 const USER: &str = "jane@example.org";
 const CUSTOMER: &str = "jane-77";
@@ -114,7 +114,7 @@ fn all(store: &MemoryStore) -> (Vec<(Key, Known)>, Vec<Row>) {
     (entities.collect(), rows.collect())
 }
 
-/// The entities as they are stored; and rows that say something, for an emptied one keeps its key.
+/// The entities as they are stored; and rows that say something, for an emptied one keeps its key until it expires.
 fn text(store: &MemoryStore) -> String {
     let (entities, rows) = all(store);
     let state = |known: &Known| serde_json::to_string(&known.state).unwrap();
@@ -223,6 +223,25 @@ async fn what_is_new_of_an_erased_person_counts_and_can_be_erased() {
     assert_eq!(total(&store), expected);
     assert_eq!(found(&text(&store)), Vec::<&str>::new());
     check_exact(&store, "erased again");
+}
+
+/// Its key holds her id.
+#[tokio::test]
+async fn the_row_of_an_erased_customer_expires_unless_she_orders_again() {
+    let store = filled().await;
+    let expires = || store.items().rows[&current(&format!("CUSTOMER#{CUSTOMER}"))].measures.expires_ms();
+    assert_eq!(expires(), None);
+    erase(store.clone(), &customer(CUSTOMER)).await;
+    let function = function(store.clone());
+    for offset in [100, 101] {
+        assert_eq!(expires(), Some(NOW_MS + 14 * DAY_MS), "when the plans before that are gone");
+        handle(&function, invocation(ORDERS, offset, order(offset, 100, CUSTOMER, "5", "new"))).await;
+        assert_eq!(expires(), None);
+        assert_eq!(erase(store.clone(), &customer(CUSTOMER)).await.erased, 1);
+    }
+    store.items().rows.remove(&current(&format!("CUSTOMER#{CUSTOMER}")));
+    handle(&function, invocation(ORDERS, 102, order(102, 100, CUSTOMER, "5", "new"))).await;
+    check_exact(&store, "as if it had never been there");
 }
 
 #[tokio::test]
@@ -360,7 +379,7 @@ async fn text_in_dynamodb(stack: &Stack) -> String {
         let mut pages = stack.clients.dynamodb.scan().table_name(table).into_paginator().items().send();
         while let Some(item) = pages.next().await {
             let item = item.unwrap();
-            // The customer's own row keeps her id, and zeros.
+            // The customer's own row has her id, and zeros, until it expires.
             if item.get("orders").and_then(|n| n.as_n().ok()).is_none_or(|n| n != "0") {
                 text.push_str(&format!("{item:?}\n"));
             }

@@ -229,6 +229,10 @@ impl<S: Store> Store for Faulty<S> {
         self.send(self.inner.create_row(key, row, marks)).await
     }
 
+    async fn expire_row(&self, key: &Key, ranking: &'static Ranking, expires_s: i64) -> Answer<bool> {
+        self.send(self.inner.expire_row(key, ranking, expires_s)).await
+    }
+
     async fn read_retention(&self) -> Answer<AppRetention> {
         self.send(self.inner.read_retention()).await
     }

@@ -180,6 +180,9 @@ impl Store for MemoryStore {
             row.marks.insert(lane.clone(), seq);
             if let Some(ranking) = ranking {
                 row.befores.insert(lane.clone(), row.measures.get(ranking.present));
+                let mut lasting = Measures::default();
+                row.measures.iter().filter(|(name, _)| *name != TTL).for_each(|(name, n)| lasting.set(name, n));
+                row.measures = lasting;
             }
             for (name, n) in delta.iter() {
                 match Combine::of(name) {
@@ -281,6 +284,14 @@ impl Store for MemoryStore {
             items.rows.insert(key.clone(), StoredRow { measures: row.clone(), marks, ..StoredRow::default() });
         }
         written(missing)
+    }
+
+    async fn expire_row(&self, key: &Key, ranking: &'static Ranking, expires_s: i64) -> Answer<bool> {
+        let mut items = self.items();
+        let is_empty = |row: &Measures| row.get(ranking.by).is_zero() && row.get(ranking.present).is_zero();
+        let row = items.rows.get_mut(key).map(|row| &mut row.measures);
+        let row = row.filter(|row| is_empty(row) && row.find(TTL).is_none());
+        written(row.map(|row| row.set(TTL, Decimal::whole(expires_s))).is_some())
     }
 
     async fn read_retention(&self) -> Answer<AppRetention> {

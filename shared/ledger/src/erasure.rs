@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use tidemark_model::activity::timeline;
 use tidemark_model::erasure::Person;
+use tidemark_model::views::ranking_of;
 use tidemark_model::{Batch, Change, Key, State};
 use tokio::time::sleep;
 
@@ -49,6 +50,9 @@ impl<S: Store> Ledger<S> {
             outcome.looks += 1;
             if outcome.looks == 1 {
                 outcome.found = outcome.left;
+            }
+            if !dry_run && outcome.left == 0 {
+                self.expire_row_of(person, call, &requests).await?;
             }
             if dry_run || outcome.left == 0 || outcome.looks == MOST_LOOKS {
                 tracing::info!(
@@ -96,6 +100,15 @@ impl<S: Store> Ledger<S> {
                 return Ok(found);
             }
         }
+    }
+
+    /// Lets a row that has the person's id in its key be forgotten, as late as a plan written now.
+    async fn expire_row_of(&self, person: &Person, call: Call, requests: &Requests) -> Result<(), LedgerError> {
+        let Some((row, ranking)) = person.row().and_then(|row| ranking_of(&row).map(|ranking| (row, ranking))) else {
+            return Ok(());
+        };
+        let expires_s = call.now_ms / 1_000 + self.options.plan_retention_s;
+        requests.send(|| self.store.expire_row(&row, ranking, expires_s)).await.map(|_| ())
     }
 
     /// Some of the entities that may name the person, strongly consistent, and the key to go on after. A user's

@@ -171,7 +171,8 @@ pub trait Store: Send + Sync {
     /// Step 6: adds to a row and sets the lane's mark on it to `seq` IF that mark is absent or
     /// lower; refused, it was already applied. Sums are added, a least or greatest value is set
     /// where there is none yet, a TTL is set. The row, as it is now, is answered where the delta
-    /// has such a value or the row competes in a ranking, whose `present` of before it keeps.
+    /// has such a value or the row competes in a ranking, whose `present` of before it keeps; such a row
+    /// loses the TTL that [`Store::expire_row`] gave it.
     fn add_row(
         &self,
         lane: &LaneId,
@@ -237,6 +238,15 @@ pub trait Store: Send + Sync {
         key: &Key,
         row: &Measures,
         marks: &[(LaneId, u64)],
+    ) -> impl Future<Output = Answer<bool>> + Send;
+
+    /// For erasure: lets a row that competes in a ranking be forgotten at a time in seconds since 1970, IF it is
+    /// there, is empty, and has no such time yet.
+    fn expire_row(
+        &self,
+        key: &Key,
+        ranking: &'static Ranking,
+        expires_s: i64,
     ) -> impl Future<Output = Answer<bool>> + Send;
 
     /// The retention settings.

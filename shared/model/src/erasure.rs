@@ -6,6 +6,7 @@
 
 use compact_str::CompactString;
 
+use crate::views::customers;
 use crate::{Change, Key, Known, State, Version};
 
 /// Who is erased.
@@ -34,6 +35,14 @@ impl Person {
             }
             (Self::Customer { id }, State::Order(order)) => order.customer.value.as_ref() == Some(id),
             _ => false,
+        }
+    }
+
+    /// The row whose key holds the person's id, if there is such a one: it is empty when they are erased.
+    pub fn row(&self) -> Option<Key> {
+        match self {
+            Self::User { .. } => None,
+            Self::Customer { id } => Some(customers::row(id)),
         }
     }
 

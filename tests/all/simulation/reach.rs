@@ -296,6 +296,10 @@ impl Store for Reach {
         self.hold(Request::CreateRow(key.clone(), row.clone(), marks.to_vec())).await
     }
 
+    async fn expire_row(&self, key: &Key, ranking: &'static Ranking, expires_s: i64) -> Answer<bool> {
+        self.hold(Request::ExpireRow(key.clone(), ranking, expires_s)).await
+    }
+
     async fn read_retention(&self) -> Answer<AppRetention> {
         self.read("reads the retention settings", |store| now(store.read_retention())).await
     }

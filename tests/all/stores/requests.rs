@@ -37,6 +37,7 @@ enum Request {
     SetRank(Key, usize, Row, Option<Decimal>),
     SetFloor(usize, Floor, Floor),
     CreateRow(Key, Measures, Vec<(LaneId, u64)>),
+    ExpireRow(Key, usize, i64),
     Plans(LaneId, RangeInclusive<u64>),
     ReadRetention,
 }
@@ -96,6 +97,9 @@ impl Request {
                 store.set_floor(ranking(of), *read, *floor).await.unwrap().value.to_string()
             }
             Self::CreateRow(key, row, marks) => store.create_row(key, row, marks).await.unwrap().value.to_string(),
+            Self::ExpireRow(key, of, expires_s) => {
+                store.expire_row(key, ranking(of), *expires_s).await.unwrap().value.to_string()
+            }
             Self::Plans(lane, seqs) => format!("{:?}", plans(store, lane, seqs).await),
             Self::ReadRetention => {
                 let mut retention = store.read_retention().await.unwrap().value;
@@ -216,7 +220,7 @@ impl Maker {
             // One of before comes again, late or at once.
             return self.rng.choice(&self.made).unwrap().clone();
         }
-        match self.rng.u8(0..27) {
+        match self.rng.u8(0..28) {
             0 => Request::ReadEntities(self.entities()),
             1 => Request::ReadMarks(self.lane(), self.entities()),
             2 => Request::ReadCursor(self.lane()),
@@ -255,6 +259,10 @@ impl Maker {
                 Request::CreateRow(key, self.delta(of), marks)
             }
             25 => Request::Timeline(self.entity()),
+            26 => {
+                let (key, of) = self.row();
+                Request::ExpireRow(key, of.unwrap_or_default(), now_ms() / 1_000 + self.rng.i64(1..30) * 86_400)
+            }
             _ => {
                 let old = self.floors.len().saturating_sub(self.rng.usize(1..3));
                 let (of, read) = self.floors.get(old).copied().unwrap_or_default();

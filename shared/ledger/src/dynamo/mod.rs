@@ -147,6 +147,10 @@ impl Store for DynamoStore {
         self.put_row(key, row, marks).await
     }
 
+    async fn expire_row(&self, key: &Key, ranking: &'static Ranking, expires_s: i64) -> Answer<bool> {
+        self.put_row_ttl(key, ranking, expires_s).await
+    }
+
     async fn read_retention(&self) -> Answer<AppRetention> {
         self.get_retention().await
     }
