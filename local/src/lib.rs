@@ -9,6 +9,7 @@ pub mod delivery;
 pub mod deployment;
 pub mod document;
 pub mod embedded;
+mod embedded_s3;
 pub mod erase;
 pub mod feed;
 pub mod play;

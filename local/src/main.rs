@@ -3,7 +3,9 @@
 use std::error::Error;
 use std::process::ExitCode;
 
+use archive::Caller;
 use clap::Parser;
+use tidemark_ledger::Call;
 use tidemark_local::cli::{Command, Options};
 use tidemark_local::document::Document;
 use tidemark_local::stack::Stack;
@@ -22,7 +24,7 @@ async fn main() -> ExitCode {
     match done {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("tidemark: {}", aggregate::chain(error.as_ref()));
+            eprintln!("tidemark: {}", tidemark_runtime::telemetry::chain(error.as_ref()));
             ExitCode::FAILURE
         }
     }
@@ -33,12 +35,15 @@ async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let stack = Stack::start(options).await?;
     feed::append_to(stack.aggregate.ledger.store(), &mut logs).await?;
     let played = play::play(&stack.aggregate, &logs, delivery::waves(&logs, options)).await?;
-    let tables = stack.aggregate.ledger.store().read_tables(feed::clock_ms(&logs)).await?;
+    let now_ms = feed::clock_ms(&logs);
+    let tables = stack.aggregate.ledger.store().read_tables(now_ms).await?;
     let document = Document::new(&tables, &played)?;
     if options.json {
         println!("{}", serde_json::to_string(&document)?);
     } else if !options.no_play {
         println!("{}\n{}", show::views(&document), show::cost(&played));
+        let daily = stack.archive.daily(now_ms, Caller("tidemark"), Call { now_ms, deadline: None }).await?;
+        println!("{}", show::snapshot(&daily, &stack));
     }
     if options.serve {
         eprint!("{}", show::serving(&stack));

@@ -1,7 +1,19 @@
 //! What Tidemark writes to S3, and how it looks there.
 
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
+
+mod bucket;
+pub mod documents;
+mod error;
+pub mod layout;
+pub mod manifest;
+pub mod parquet;
 mod quarantine;
 mod store;
+mod upload;
 
+pub use bucket::Bucket;
+pub use error::ArchiveError;
 pub use quarantine::{Quarantine, SetAside};
-pub use store::{ArchiveError, Bucket, ObjectStore};
+pub use store::{Condition, Listed, Object, ObjectStore, Part};
+pub use upload::{Upload, Uploaded, sha256};

@@ -6,11 +6,11 @@ use serde::Serialize;
 use tidemark_model::activity::timeline;
 use tidemark_model::erasure::Person;
 use tidemark_model::views::ranking_of;
-use tidemark_model::{Batch, Change, Key, State};
+use tidemark_model::{Batch, Change, Key};
 use tokio::time::sleep;
 
 use crate::requests::Requests;
-use crate::{Call, KnownPage, Ledger, LedgerError, Segment, Store};
+use crate::{Call, Ledger, LedgerError, Segment, StatePage, Store};
 
 /// What an erasure did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -107,7 +107,7 @@ impl<S: Store> Ledger<S> {
         let Some((row, ranking)) = person.row().and_then(|row| ranking_of(&row).map(|ranking| (row, ranking))) else {
             return Ok(());
         };
-        let expires_s = call.now_ms / 1_000 + self.options.plan_retention_s;
+        let expires_s = self.options.plan_expires_s(call.now_ms);
         requests.send(|| self.store.expire_row(&row, ranking, expires_s)).await.map(|_| ())
     }
 
@@ -118,22 +118,12 @@ impl<S: Store> Ledger<S> {
         person: &Person,
         after: Option<&Key>,
         requests: &Requests,
-    ) -> Result<KnownPage, LedgerError> {
+    ) -> Result<StatePage, LedgerError> {
         if let Person::User { app, user } = person {
             let timeline = timeline(app, user);
             return requests.send(|| self.store.timeline(&timeline, after)).await;
         }
-        let (states, next) = requests.send(|| self.store.states(Segment::WHOLE, after)).await?;
-        let order = |state: &State| match state {
-            State::Order(order) if person.is_named_in(state) => Some(order.key()),
-            _ => None,
-        };
-        let keys: Vec<Key> = states.iter().filter_map(order).collect();
-        let mut found = Vec::with_capacity(keys.len());
-        for keys in keys.chunks(S::READ_KEYS) {
-            found.extend(self.read_chunk(keys.to_vec(), requests, true).await?);
-        }
-        Ok((found, next))
+        requests.send(|| self.store.states(Segment::WHOLE, after)).await
     }
 }
 

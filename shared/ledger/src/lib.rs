@@ -11,6 +11,7 @@
 mod apply;
 mod audit;
 mod commit;
+mod cut;
 pub mod dynamo;
 mod erasure;
 mod error;
@@ -26,15 +27,16 @@ mod sweep;
 pub use apply::Applied;
 pub use audit::{Audit, AuditOptions, Audited, Drift, Scanned};
 pub use commit::{Call, Ledger, Options, Receipt};
+pub use cut::{Cut, Logged, Redo, Rest};
 pub use erasure::Erased;
 pub use error::{LedgerError, StoreError};
-pub use lane::{Cursor, Lane, LaneId, PlanId};
+pub use lane::{Cursor, Cursors, Lane, LaneId, PlanId};
 pub use off_thread::off_thread;
 pub use plan::{MAX_PLAN_BYTES, Plan};
 pub use rankings::Refreshed;
 pub use requests::Retry;
 pub use store::{
-    Answer, AppRetention, Floor, KnownPage, Metered, Page, PlanPage, Row, RowPage, Segment, StatePage, Store, Units,
-    Written,
+    Answer, AppRetention, ConflictPage, Floor, Metered, Page, PlanPage, Row, RowPage, Segment, StatePage, Store, Units,
+    Written, WrittenPlan,
 };
 pub use sweep::Swept;

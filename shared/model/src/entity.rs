@@ -169,7 +169,7 @@ pub struct Change {
 }
 
 /// What the store knows of an entity.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Known {
     /// How often it has been changed.
     pub counter: u64,

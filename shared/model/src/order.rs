@@ -110,11 +110,6 @@ impl Order {
             || self.status.contradicts(&stored.status)
     }
 
-    /// Its key.
-    pub fn key(&self) -> Key {
-        key("ORDER", &self.id)
-    }
-
     /// The order of a pseudonym in place of its customer, told right after the customer was.
     pub(crate) fn erased(&self) -> Self {
         let pseudonym = self.customer.value.as_deref().map(|customer| format_compact!("erased-{}", digest([customer])));

@@ -19,9 +19,17 @@ pub struct Config {
     pub views_table: String,
     /// `BUCKET`: archive and quarantine.
     pub bucket: String,
+    /// `KMS_KEY_ARN`: the key that encrypts objects; without one, S3's own.
+    pub kms_key: Option<String>,
     /// How records are read: `TOPICS`, `TIME_ZONE`, `CLOCK_SKEW_HOURS`, `LOW_STOCK_THRESHOLD`,
     /// `DECIMAL_SCALE`, `MAX_TAG_SETS`, `STORE_*`, and `*_RETENTION_DAYS` (0 keeps for ever).
     pub settings: Settings,
+    /// `ARCHIVE_ENTITIES`: whether entities are archived, too.
+    pub archive_entities: bool,
+    /// `ARCHIVE_SEGMENTS`: parts of a table that an archive scans beside each other.
+    pub archive_segments: u32,
+    /// `ARCHIVE_READ_UNITS`: read units a second that its scans may consume.
+    pub archive_read_units: u32,
     /// `METRICS_NAMESPACE`: the CloudWatch namespace.
     pub metrics_namespace: String,
     /// `LOG_LEVEL`: from which level on logs are written.
@@ -69,6 +77,7 @@ impl Config {
             state_table: source.required("STATE_TABLE")?,
             views_table: source.required("VIEWS_TABLE")?,
             bucket: source.required("BUCKET")?,
+            kms_key: variable("KMS_KEY_ARN").filter(|key| !key.is_empty()),
             settings: Settings {
                 routes: source.parsed("TOPICS", "topic=stream pairs with commas between them")?,
                 now_ms: 0,
@@ -102,6 +111,15 @@ impl Config {
                 )?,
                 tombstone_retention_ms: (tombstone_days > 0).then_some(tombstone_days * DAY_MS),
             },
+            archive_entities: source.flag("ARCHIVE_ENTITIES", true)?,
+            archive_segments: source.within("ARCHIVE_SEGMENTS", 4, 1, 64, "a number of segments from 1 to 64")?,
+            archive_read_units: source.within(
+                "ARCHIVE_READ_UNITS",
+                3_000,
+                1,
+                1_000_000,
+                "a number of read units a second from 1 to 10^6",
+            )?,
             log_level: variable("LOG_LEVEL").unwrap_or_else(|| "info".to_owned()),
             metrics_namespace: variable("METRICS_NAMESPACE").unwrap_or_else(|| "Tidemark".to_owned()),
             ledger: Options {
@@ -150,6 +168,13 @@ impl<F: Fn(&str) -> Option<String>> Source<'_, F> {
         match value.parse() {
             Ok(n) if least <= n && n <= most => Ok(n),
             _ => Err(ConfigError::Invalid { name, value, takes }),
+        }
+    }
+
+    fn flag(&self, name: &'static str, default: bool) -> Result<bool, ConfigError> {
+        match (self.0)(name) {
+            Some(_) => self.parsed(name, "true or false"),
+            None => Ok(default),
         }
     }
 

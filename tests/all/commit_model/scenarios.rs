@@ -106,6 +106,8 @@ pub(super) fn broken() -> Vec<(Without, Scenario)> {
         (Without::PlanBeforeCursor, own()),
         (Without::KeyedPoint, lanes(&[&[Aside], &[key], &[key]])),
         (Without::RedriveBelowThrough, lanes(&[&[Aside], &[key]])),
+        (Without::ConflictsNoted, two()),
+        (Without::NotedBeforeFinish, two()),
         (Without::RedriveUncounted, Scenario { discards: true, ..lanes(&[&[Point], &[key]]) }),
     ]
 }

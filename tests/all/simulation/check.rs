@@ -8,11 +8,11 @@ use serde_json::Value;
 use tidemark_ledger::Lane;
 use tidemark_model::fold::fold;
 use tidemark_model::views::rankings;
-use tidemark_model::{Change, Key, Known, Map, Measures, Settings, State, Transition, decode};
+use tidemark_model::{Change, Key, Known, Map, Measures, Rows, Settings, State, Transition, decode};
 use tidemark_tests::arbitrary::Sent;
 use tidemark_tests::{NOW_MS, SALES, catalogue, oracle, views, without_quantiles};
 
-use super::source::Partition;
+use super::source::{Partition, everything};
 use super::world::{Committed, Without, World};
 use crate::rankings::check_places;
 
@@ -22,14 +22,19 @@ pub(super) fn rows_are_the_sums(world: &World, now_ms: i64) -> bool {
     if world.store.items().cursors.values().any(|cursor| cursor.pending) {
         return false;
     }
+    same_rows(world.store.tables().rows, world.sums(), now_ms, "I1");
+    true
+}
+
+/// Rows that are not past their TTL are what states and points add up to.
+pub(super) fn same_rows(found: Vec<(Key, Measures)>, expected: Rows, now_ms: i64, what: &str) {
     let is_kept = |row: &Measures| !row.is_empty() && row.expires_ms().is_none_or(|expires| expires > now_ms);
     let kept = |(key, row): (Key, Measures)| is_kept(&row).then_some((key, row));
-    let expected: BTreeMap<Key, Measures> = world.sums().into_sorted().into_iter().filter_map(kept).collect();
-    let stored: BTreeMap<Key, Measures> = world.store.tables().rows.into_iter().filter_map(kept).collect();
-    for key in stored.keys().chain(expected.keys()) {
-        assert_eq!(stored.get(key), expected.get(key), "I1: {key:?} is not the sum over the states and points");
+    let expected: BTreeMap<Key, Measures> = expected.into_sorted().into_iter().filter_map(kept).collect();
+    let found: BTreeMap<Key, Measures> = found.into_iter().filter_map(kept).collect();
+    for key in found.keys().chain(expected.keys()) {
+        assert_eq!(found.get(key), expected.get(key), "{what}: {key:?} is not the sum over the states and points");
     }
-    true
 }
 
 /// I3, when an invocation reports success: every record's effect is in the rows, or a pending plan of
@@ -102,10 +107,8 @@ pub(super) fn everything_is_true(world: &World, partitions: &[Partition], sent: 
 
 /// I4: what all records in any order come to, each entity's newest, is what is stored.
 fn entities_are_as_the_newest_records_say(world: &World, partitions: &[Partition], settings: &Settings) {
-    let slices = partitions.iter().enumerate().map(|(at, partition)| (at, 0..partition.records.len())).collect();
-    let payload = super::source::payload(partitions, &slices);
-    let changes: Vec<Change> =
-        decode(&payload, settings).unwrap().into_iter().flat_map(|batch| batch.changes).collect();
+    let batches = decode(&everything(partitions), settings).unwrap();
+    let changes: Vec<Change> = batches.into_iter().flat_map(|batch| batch.changes).collect();
     let mut expected = BTreeMap::new();
     // Which of the tellings of a sample comes first, and which tag sets, is the delivery's affair; and what is late.
     let ages = settings.now_ms > NOW_MS;

@@ -1,21 +1,22 @@
 //! The world as an invocation reaches it: every request waits there until the run says what becomes of it.
 
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use bytes::Bytes;
 use fastrand::Rng;
-use tidemark_archive::{ArchiveError, ObjectStore};
+use tidemark_archive::{ArchiveError, Condition, Listed, Object, ObjectStore, Part};
 use tidemark_ledger::{
-    Answer, AppRetention, Cursor, Floor, KnownPage, LaneId, Metered, Page, PlanId, PlanPage, Row, RowPage, Segment,
+    Answer, AppRetention, ConflictPage, Cursor, Floor, LaneId, Metered, Page, PlanId, PlanPage, Row, RowPage, Segment,
     StatePage, Store, StoreError, Units, Written,
 };
 use tidemark_model::views::Ranking;
 use tidemark_model::{Decimal, Key, Known, Measures, Transition};
-use tidemark_tests::memory::MemoryStore;
+use tidemark_tests::memory::{MemoryObjects, MemoryStore};
 use tokio::sync::oneshot;
 
 use super::request::{Reply, Request, now};
-use super::world::World;
+use super::world::{Without, World};
 
 /// What becomes of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -203,8 +204,20 @@ impl Store for Reach {
         self.do_it(Request::RegisterLane(lane.clone(), name.to_owned())).await
     }
 
-    async fn write_plan(&self, lane: &LaneId, plan: &PlanId, body: &[u8], expires_s: i64) -> Answer<()> {
-        self.do_it(Request::WritePlan(lane.clone(), plan.clone(), body.to_vec(), expires_s)).await
+    async fn write_plan(
+        &self,
+        lane: &LaneId,
+        plan: &PlanId,
+        previous: Option<&PlanId>,
+        body: &[u8],
+        expires_s: i64,
+    ) -> Answer<()> {
+        let (plan, previous) = (plan.clone(), previous.cloned());
+        self.do_it(Request::WritePlan(lane.clone(), plan, previous, body.to_vec(), expires_s)).await
+    }
+
+    async fn write_conflicts(&self, lane: &LaneId, plan: &PlanId, conflicts: &[usize], expires_s: i64) -> Answer<()> {
+        self.do_it(Request::WriteConflicts(lane.clone(), plan.clone(), conflicts.to_vec(), expires_s)).await
     }
 
     async fn advance(&self, lane: &LaneId, cursor: &Cursor) -> Answer<bool> {
@@ -275,7 +288,11 @@ impl Store for Reach {
 
     async fn rows(&self, segment: Segment, after: Option<&Key>) -> Answer<RowPage> {
         let label = format!("reads rows, segment {} of {}", segment.number, segment.of);
-        self.read(&label, |store| now(store.rows(segment, after))).await
+        let mut page = self.read(&label, |store| now(store.rows(segment, after))).await?;
+        if self.world().without == Without::MarksInScans {
+            page.value.0.iter_mut().flat_map(|(_, row)| row).for_each(|row| row.marks.clear());
+        }
+        Ok(page)
     }
 
     async fn states(&self, segment: Segment, after: Option<&Key>) -> Answer<StatePage> {
@@ -283,13 +300,23 @@ impl Store for Reach {
         self.read(&label, |store| now(store.states(segment, after))).await
     }
 
-    async fn timeline(&self, timeline: &str, after: Option<&Key>) -> Answer<KnownPage> {
+    async fn timeline(&self, timeline: &str, after: Option<&Key>) -> Answer<StatePage> {
         self.read(&format!("reads the timeline {timeline}"), |store| now(store.timeline(timeline, after))).await
     }
 
     async fn plans(&self, lane: &LaneId, seqs: &RangeInclusive<u64>, after: Option<&PlanId>) -> Answer<PlanPage> {
         let label = format!("reads the plans {seqs:?} of lane {lane}");
         self.read(&label, |store| now(store.plans(lane, seqs, after))).await
+    }
+
+    async fn conflicts(
+        &self,
+        lane: &LaneId,
+        seqs: &RangeInclusive<u64>,
+        after: Option<&PlanId>,
+    ) -> Answer<ConflictPage> {
+        let label = format!("reads the conflicts {seqs:?} of lane {lane}");
+        self.read(&label, |store| now(store.conflicts(lane, seqs, after))).await
     }
 
     async fn create_row(&self, key: &Key, row: &Measures, marks: &[(LaneId, u64)]) -> Answer<bool> {
@@ -300,24 +327,107 @@ impl Store for Reach {
         self.hold(Request::ExpireRow(key.clone(), ranking, expires_s)).await
     }
 
+    async fn create_entities(&self, _entities: &[(Key, Known)]) -> Answer<Vec<Written>> {
+        unreachable!("a cut is restored into tables of its own")
+    }
+
+    async fn create_cursor(&self, _lane: &LaneId, _cursor: &Cursor) -> Answer<bool> {
+        unreachable!("a cut is restored into tables of its own")
+    }
+
     async fn read_retention(&self) -> Answer<AppRetention> {
         self.read("reads the retention settings", |store| now(store.read_retention())).await
     }
 }
 
-impl ObjectStore for Reach {
-    async fn put(&self, key: &str, content_type: &str, body: Vec<u8>) -> Result<(), ArchiveError> {
-        let label = format!("sets records aside in {key}");
-        let failed = |source: Box<dyn std::error::Error + Send + Sync>| ArchiveError::Put {
+impl Reach {
+    /// Does something with the bucket's objects; its answer may be lost.
+    async fn with_object<T>(
+        &self,
+        label: &str,
+        key: &str,
+        done: impl Future<Output = Result<T, ArchiveError>> + Send,
+    ) -> Result<T, ArchiveError> {
+        let failed = |source: Box<dyn std::error::Error + Send + Sync>| ArchiveError::Unanswered {
             bucket: "bucket".to_owned(),
-            key: key.to_owned(),
+            object: key.to_owned(),
+            action: "s3",
             source,
         };
         let may = May { lose_its_answer: true, ..May::default() };
-        let fate = self.wait(&label, None, may).await.map_err(|error| failed(error.into()))?;
-        let objects = self.world().objects.clone();
-        objects.put(key, content_type, body).await?;
-        self.note(&label, "done");
-        if matches!(fate, Fate::AnswerLost(_)) { Err(failed("answer lost".into())) } else { Ok(()) }
+        let fate = self.wait(label, None, may).await.map_err(|error| failed(error.into()))?;
+        let answer = done.await?;
+        self.note(label, "done");
+        if matches!(fate, Fate::AnswerLost(_)) { Err(failed("answer lost".into())) } else { Ok(answer) }
+    }
+
+    fn objects(&self) -> MemoryObjects {
+        self.world().objects.clone()
+    }
+}
+
+impl ObjectStore for Reach {
+    async fn put(&self, key: &str, content_type: &str, body: Vec<u8>) -> Result<(), ArchiveError> {
+        let objects = self.objects();
+        self.with_object(&format!("sets records aside in {key}"), key, objects.put(key, content_type, body)).await
+    }
+
+    async fn put_if(
+        &self,
+        key: &str,
+        content_type: &str,
+        body: Vec<u8>,
+        condition: &Condition,
+    ) -> Result<Option<String>, ArchiveError> {
+        let objects = self.objects();
+        let done = objects.put_if(key, content_type, body, condition);
+        self.with_object(&format!("writes object {key} if {condition:?}"), key, done).await
+    }
+
+    async fn get(&self, key: &str) -> Result<Option<Object>, ArchiveError> {
+        let objects = self.objects();
+        self.with_object(&format!("reads object {key}"), key, objects.get(key)).await
+    }
+
+    async fn size(&self, key: &str) -> Result<Option<u64>, ArchiveError> {
+        let objects = self.objects();
+        self.with_object(&format!("reads the size of object {key}"), key, objects.size(key)).await
+    }
+
+    async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Bytes, ArchiveError> {
+        let objects = self.objects();
+        self.with_object(&format!("reads {range:?} of object {key}"), key, objects.get_range(key, range)).await
+    }
+
+    async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Vec<Listed>, ArchiveError> {
+        let objects = self.objects();
+        self.with_object(&format!("lists objects under {prefix}"), prefix, objects.list(prefix, after)).await
+    }
+
+    async fn delete(&self, key: &str) -> Result<(), ArchiveError> {
+        let objects = self.objects();
+        self.with_object(&format!("deletes object {key}"), key, objects.delete(key)).await
+    }
+
+    async fn begin_upload(&self, key: &str, content_type: &str) -> Result<String, ArchiveError> {
+        let objects = self.objects();
+        self.with_object(&format!("begins an upload of {key}"), key, objects.begin_upload(key, content_type)).await
+    }
+
+    async fn upload_part(&self, key: &str, upload: &str, number: i32, body: Bytes) -> Result<Part, ArchiveError> {
+        let objects = self.objects();
+        let done = objects.upload_part(key, upload, number, body);
+        self.with_object(&format!("uploads part {number} of {key}"), key, done).await
+    }
+
+    async fn complete_upload(&self, key: &str, upload: &str, parts: &[Part]) -> Result<(), ArchiveError> {
+        let objects = self.objects();
+        self.with_object(&format!("completes the upload of {key}"), key, objects.complete_upload(key, upload, parts))
+            .await
+    }
+
+    async fn abort_upload(&self, key: &str, upload: &str) -> Result<(), ArchiveError> {
+        let objects = self.objects();
+        self.with_object(&format!("aborts the upload of {key}"), key, objects.abort_upload(key, upload)).await
     }
 }

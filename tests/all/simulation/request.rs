@@ -12,7 +12,8 @@ use tidemark_tests::memory::MemoryStore;
 #[derive(Clone)]
 pub(super) enum Request {
     RegisterLane(LaneId, String),
-    WritePlan(LaneId, PlanId, Vec<u8>, i64),
+    WritePlan(LaneId, PlanId, Option<PlanId>, Vec<u8>, i64),
+    WriteConflicts(LaneId, PlanId, Vec<usize>, i64),
     Advance(LaneId, Cursor),
     WriteEntities(LaneId, u64, Vec<Transition>),
     AddRow(LaneId, u64, Key, Measures, Option<&'static Ranking>),
@@ -45,8 +46,12 @@ impl Request {
                 now(store.register_lane(&lane, &name));
                 Reply::Done
             }
-            Self::WritePlan(lane, plan, body, expires_s) => {
-                now(store.write_plan(&lane, &plan, &body, expires_s));
+            Self::WritePlan(lane, plan, previous, body, expires_s) => {
+                now(store.write_plan(&lane, &plan, previous.as_ref(), &body, expires_s));
+                Reply::Done
+            }
+            Self::WriteConflicts(lane, plan, conflicts, expires_s) => {
+                now(store.write_conflicts(&lane, &plan, &conflicts, expires_s));
                 Reply::Done
             }
             Self::Advance(lane, cursor) => Reply::Held(now(store.advance(&lane, &cursor))),
@@ -86,7 +91,10 @@ impl fmt::Display for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::RegisterLane(lane, name) => write!(f, "registers lane {lane}: {name}"),
-            Self::WritePlan(lane, _, body, _) => write!(f, "writes a plan of lane {lane}, {} bytes", body.len()),
+            Self::WritePlan(lane, _, _, body, _) => write!(f, "writes a plan of lane {lane}, {} bytes", body.len()),
+            Self::WriteConflicts(lane, plan, conflicts, _) => {
+                write!(f, "notes {conflicts:?} of plan {plan} of lane {lane} as conflicted")
+            }
             Self::Advance(lane, cursor) => {
                 write!(f, "advances lane {lane} to seq {} through {:?}", cursor.seq, cursor.through)
             }

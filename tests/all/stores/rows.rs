@@ -29,6 +29,7 @@ pub(super) fn checks<S: Store + Clone + 'static>() -> Vec<Check<S>> {
         any_id_makes_a_row,
         rows_are_listed_in_pages_each_once,
         only_an_empty_row_may_expire_and_an_addition_keeps_it,
+        a_scan_tells_the_marks_of_all_lanes,
     ]
 }
 
@@ -216,7 +217,8 @@ async fn a_competing_row_keeps_what_it_was_before_the_lanes_addition<S: Store>(s
         (&other, 6, "1", "5", "4"),
     ] {
         let row = compete(&store, lane, seq, &key, &[(present, delta)]).await;
-        let expected = Row { measures: measures(&[(present, now)]), rank: None, mark: seq, before: n(before) };
+        let expected =
+            Row { measures: measures(&[(present, now)]), rank: None, mark: seq, before: n(before), ..Row::default() };
         assert_eq!(row, expected, "{delta} at {seq}");
     }
     let late = compete(&store, &first, 1, &key, &[(present, "1")]).await;
@@ -362,4 +364,19 @@ async fn only_an_empty_row_may_expire_and_an_addition_keeps_it<S: Store>(store: 
         let kept = compete(&store, &lane, seq + 1, &key, &one).await;
         assert_eq!((kept.measures.find(TTL), kept.before, kept.mark), (None, Decimal::ZERO, seq + 1));
     }
+}
+
+async fn a_scan_tells_the_marks_of_all_lanes<S: Store>(store: S) {
+    let (key, mut expected) = (Key::of("SCANNED", "1", CURRENT), Vec::new());
+    for (n, seq) in [(1, 7), (2, 1), (3, 12)] {
+        let lane = lane(&format!("scanned {n}"));
+        compete(&store, &lane, seq, &key, &[("a", "1")]).await;
+        expected.push((lane, seq));
+    }
+    add(&store, &LaneId::AUDIT, 2, &key, &[("a", "1")]).await;
+    expected.push((LaneId::AUDIT, 2));
+    expected.sort();
+    let (mut rows, _) = listed(&store, "SCANNED").await;
+    let row = rows.remove(&key).unwrap();
+    assert_eq!((row.marks, row.mark, row.measures), (expected, 2, measures(&[("a", "4")])));
 }

@@ -99,21 +99,7 @@ impl DynamoStore {
         let mut item = key_item(key);
         item.extend(row.iter().map(|(name, n)| (name.to_owned(), number(n))));
         item.extend(marks.iter().map(|(lane, seq)| (lane.mark(), number(seq))));
-        let answer = self
-            .client
-            .put_item()
-            .table_name(table)
-            .set_item(Some(item))
-            .condition_expression("attribute_not_exists(#pk)")
-            .expression_attribute_names("#pk", "PK")
-            .return_consumed_capacity(ReturnConsumedCapacity::Total)
-            .send()
-            .await;
-        match answer {
-            Ok(answer) => Ok(Metered { value: true, units: write_units(answer.consumed_capacity()) }),
-            Err(error) if is_condition_failed(&error) => Ok(Metered { value: false, units: REFUSED }),
-            Err(error) => Err(store_error("PutItem", table, error)),
-        }
+        self.create_item(table, item).await
     }
 
     pub(super) async fn put_extreme(&self, key: &Key, name: &'static str, value: Decimal) -> Answer<bool> {
@@ -221,7 +207,19 @@ pub(super) fn read_row(reading: &Reading<'_>, lane: Option<&LaneId>) -> Result<R
         rank: reading.optional("rank")?,
         mark: lane.map_or(0, |lane| mark(reading.item, lane)),
         before: before.unwrap_or_default(),
+        marks: Vec::new(),
     })
+}
+
+/// The marks of all lanes on a row, in the order of their ids.
+pub(super) fn read_marks(item: &Item) -> Vec<(LaneId, u64)> {
+    let mark = |(name, value): (&String, &AttributeValue)| match value {
+        AttributeValue::N(seq) => Some((LaneId::stored(name.strip_prefix('~')?), seq.parse().ok()?)),
+        _ => None,
+    };
+    let mut marks: Vec<(LaneId, u64)> = item.iter().filter_map(mark).collect();
+    marks.sort_unstable();
+    marks
 }
 
 /// A row's numbers without what lanes and rankings keep there.
