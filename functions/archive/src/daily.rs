@@ -112,7 +112,10 @@ impl<O: ObjectStore + Clone + 'static> Archive<DynamoStore, O> {
                     self.write_rows(held, call, stop).await?
                 }
                 Stage::Entities => self.write_entities(held, call, stop).await?,
-                Stage::Plans => true,
+                Stage::Plans => {
+                    self.write_recovery(held, call).await?;
+                    true
+                }
                 Stage::Publish => return Ok(Daily::Done(Box::new(self.publish(held, call).await?))),
             };
             if is_done {
@@ -137,7 +140,7 @@ impl<O: ObjectStore + Clone + 'static> Archive<DynamoStore, O> {
         let swept = self.ledger.sweep(call.now_ms - LONGEST_INVOCATION_MS, call).await?;
         held.run.counts.swept = swept.finished as u64;
         if self.options.entities {
-            held.run.cut = Some(());
+            held.run.cut = Some(self.ledger.begin_cut(call).await?);
         }
         Ok(())
     }
@@ -170,7 +173,7 @@ impl<O: ObjectStore + Clone + 'static> Archive<DynamoStore, O> {
                     continue;
                 };
                 if let Some(table) = outputs.get_mut(view.name).and_then(Output::table) {
-                    let marks = std::iter::empty();
+                    let marks = row.marks.iter().map(|(lane, seq)| (lane.as_str(), *seq));
                     push_row(table, view, key, &row.measures, marks);
                     counts.rows += 1;
                 }
@@ -205,10 +208,7 @@ impl<O: ObjectStore + Clone + 'static> Archive<DynamoStore, O> {
         while let Some(page) = pages.next().await {
             let page = page?;
             counts.spend(page.units);
-            for state in &page.found {
-                let known =
-                    &tidemark_model::Known { counter: 0, version: tidemark_model::Version::NONE, state: state.clone() };
-                let key = &Key::fixed("X", "Y");
+            for (key, known) in &page.found {
                 if known.state.expires().is_some_and(|expires| expires <= call.now_ms) {
                     counts.expired += 1;
                 } else if let Some(table) = output.table() {

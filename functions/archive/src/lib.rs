@@ -12,6 +12,7 @@ mod lambda;
 mod output;
 mod pace;
 mod publish;
+mod recovery;
 mod report;
 mod run;
 mod snapshot;

@@ -8,8 +8,7 @@ use serde::{Deserialize, Serialize};
 use tidemark_archive::layout::RUN;
 use tidemark_archive::manifest::{Consumed, Holds};
 use tidemark_archive::{Condition, ObjectStore, Uploaded};
-use tidemark_ledger::Units;
-type Cut = ();
+use tidemark_ledger::{Cut, Units};
 use tidemark_model::Key;
 use tidemark_model::time::to_name;
 

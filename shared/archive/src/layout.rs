@@ -6,7 +6,7 @@
 //! | `analytics/{report}/{YYYYMMDD_HHMMSS}.json` | a report, by its time in UTC |
 //! | `parquet/{view}/dt={date}/part-{n}.parquet` | a view's rows, whole, as of a day |
 //! | `entities/dt={date}/part-{n}.parquet` | the entities, as of a day |
-//! | `recovery/dt={date}/lanes.json`, `plans-{n}.jsonl` | what was committed while these were read |
+//! | `recovery/dt={date}/lanes.json`, `plans.jsonl` | what was committed while these were read |
 //! | `manifests/{run}.json` | what a finished run wrote |
 //! | `runs/daily.json` | a run that is not finished, and who is at it |
 //! | `quarantine/...` | records set aside, see [`crate::Quarantine`] |

@@ -62,6 +62,11 @@ impl LaneId {
         Self(CompactString::from(id))
     }
 
+    /// The id as archives write it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
     /// The name of the attribute that carries the lane's mark on entities and rows.
     pub fn mark(&self) -> String {
         format!("~{}", self.0)

@@ -11,6 +11,8 @@ use tidemark_ledger::{
 };
 use tidemark_model::fold::{effects, sum};
 use tidemark_model::{Key, Known, Measures, Rows, Settings};
+use tidemark_runtime::telemetry::chain;
+use tidemark_runtime::telemetry::chain;
 use tidemark_tests::arbitrary::Sent;
 use tidemark_tests::memory::MemoryStore;
 
@@ -162,7 +164,7 @@ impl Archived {
         ledger.refresh_rankings(call).await.unwrap();
         let function = Aggregate::new(ledger, Quarantine::new(restored.objects.clone(), 0), settings.clone());
         let (_, outcome) = function.handle(everything(partitions), call).await;
-        outcome.unwrap_or_else(|error| panic!("what was restored does not go on: {}", aggregate::chain(&error)));
+        outcome.unwrap_or_else(|error| panic!("what was restored does not go on: {}", chain(&error)));
         {
             let world = world.lock().unwrap_or_else(PoisonError::into_inner);
             restored.forgotten = world.forgotten.clone();

@@ -308,7 +308,7 @@ impl Run {
         let call = Call { now_ms: self.settings.now_ms, deadline: None };
         let world = Arc::clone(&self.world);
         let task = tokio::spawn(async move {
-            let archived = archive(&function.ledger, call).await.map_err(|error| aggregate::chain(&error))?;
+            let archived = archive(&function.ledger, call).await.map_err(|error| chain(&error))?;
             world.lock().unwrap_or_else(PoisonError::into_inner).archives.push(archived);
             Ok(())
         });
