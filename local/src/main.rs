@@ -9,7 +9,7 @@ use tidemark_ledger::Call;
 use tidemark_local::cli::{Command, Options};
 use tidemark_local::document::Document;
 use tidemark_local::stack::Stack;
-use tidemark_local::{audit, delivery, feed, play, show};
+use tidemark_local::{audit, delivery, erase, feed, play, show};
 use tidemark_runtime::telemetry::start_logging;
 
 #[tokio::main]
@@ -18,6 +18,7 @@ async fn main() -> ExitCode {
     start_logging(std::io::stderr, "error");
     let done = match &options.command {
         Some(Command::Audit(options)) => audit::run(options).await,
+        Some(Command::Erase(options)) => erase::run(options).await,
         None => run(&options).await.map(|()| ExitCode::SUCCESS),
     };
     match done {

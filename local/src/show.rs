@@ -9,7 +9,7 @@ use comfy_table::{CellAlignment, Table, presets::UTF8_FULL_CONDENSED};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use tidemark_archive::manifest::Holds;
-use tidemark_ledger::Audit;
+use tidemark_ledger::{Audit, Erased};
 use tidemark_model::Decimal;
 
 use crate::document::Document;
@@ -152,6 +152,16 @@ pub fn audit(audit: &Audit) -> String {
         audit.entities, audit.rounds, audit.read_units, audit.write_units
     );
     text
+}
+
+/// What an erasure did, or would do.
+pub fn erased(erased: &Erased, dry_run: bool) -> String {
+    let Erased { found, erased, left, looks } = erased;
+    match (dry_run, left) {
+        (true, _) => format!("{found} events or orders name the person; nothing was changed."),
+        (_, 0) => format!("Erased from {erased} events or orders; none names the person any more (looks {looks})."),
+        _ => format!("NOT FINISHED: erased from {erased} events or orders, but {left} still came (looks {looks})."),
+    }
 }
 
 /// How to go on while the stack is served.

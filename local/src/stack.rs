@@ -127,8 +127,7 @@ impl Stack {
         };
         let bucket = || Bucket::new(clients.s3.clone(), BUCKET.to_owned(), None);
         let aggregate = Arc::new(Aggregate::new(ledger(), Quarantine::new(bucket(), 0), Settings::default()));
-        let archive =
-            Arc::new(Archive { ledger: ledger(), objects: bucket(), options: archive::Options::default() });
+        let archive = Arc::new(Archive { ledger: ledger(), objects: bucket(), options: archive::Options::default() });
         let folder = match &options.store {
             Place::Folder(folder) if options.s3_endpoint.is_none() => Some(folder.join("s3").join(BUCKET)),
             _ => None,

@@ -116,6 +116,34 @@ async fn an_audit_ends_with_its_verdict_and_repairs_what_it_is_told_to() {
     assert!(clean && text.contains("\nNo drift in "), "{text}");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_erasure_says_what_there_is_erases_it_and_finds_nothing_then() {
+    let options = Options::parse_from(["tidemark"]);
+    let stack = Stack::start(&options).await.unwrap();
+    let logs = feed::logs(&[], 2).unwrap();
+    play::play(&stack.aggregate, &logs, delivery::waves(&logs, &options)).await.unwrap();
+    let erase = async |arguments: &[&str]| {
+        let mut all = vec!["erase", "--dynamodb-endpoint", &stack.dynamodb_url];
+        all.extend(arguments);
+        let all: Vec<String> = all.into_iter().map(str::to_owned).collect();
+        let run = move || tidemark(&all.iter().map(String::as_str).collect::<Vec<_>>());
+        let output = tokio::task::spawn_blocking(run).await.unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let rows = stack.aggregate.ledger.store().read_tables(0).await.unwrap().rows;
+    let customer = rows.iter().find_map(|(key, _)| key.id("CUSTOMER", "METRICS#CURRENT")).unwrap();
+    let text = erase(&["--customer", &customer, "--dry-run"]).await;
+    assert!(text.contains(" name the person; nothing was changed"), "{text}");
+    let document: Value = serde_json::from_str(&erase(&["--customer", &customer, "--json"]).await).unwrap();
+    assert!(document["erased"].as_u64().unwrap() > 0 && document["left"] == 0, "{document}");
+    assert_eq!(document["erased"], document["found"]);
+    let text = erase(&["--customer", &customer]).await;
+    assert!(text.contains("Erased from 0 events or orders; none names the person"), "{text}");
+    let text = erase(&["--app", "nowhere", "--user", "nobody"]).await;
+    assert!(text.contains("Erased from 0 events"), "{text}");
+}
+
 #[test]
 fn wrong_options_say_what_is_right() {
     for (arguments, expected) in [
@@ -127,6 +155,9 @@ fn wrong_options_say_what_is_right() {
         (&["audit"], "which table? Say it by --state-table, or by the variable STATE_TABLE"),
         (&["--json", "audit"], "cannot be used with"),
         (&["audit", "--segments", "0"], "0 is not in 1..=1000"),
+        (&["erase", "--user", "u"], "who? Say it by --app and --user, or by --customer"),
+        (&["erase", "--app", "a", "--customer", "c"], "who? Say it by --app and --user, or by --customer"),
+        (&["erase", "--customer", "c"], "which table? Say it by --state-table, or by the variable STATE_TABLE"),
         (&["--s3-endpoint", "http://127.0.0.1:1"], "bucket tidemark cannot be created at http://127.0.0.1:1"),
     ] {
         let output = tidemark(arguments);

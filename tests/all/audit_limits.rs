@@ -82,7 +82,8 @@ async fn a_tombstone_that_was_forgotten_is_no_drift_unless_the_operator_says_tha
     store.items().entities.retain(|key, _| key.pk != "PRODUCT#4");
     let before = store.tables().rows;
     // Today's settings keep tombstones for ever, and say nothing of former ones.
-    let audit = archive::audit(&function.ledger, &AuditOptions { repair: true, ..AuditOptions::default() }, call()).await;
+    let audit =
+        archive::audit(&function.ledger, &AuditOptions { repair: true, ..AuditOptions::default() }, call()).await;
     assert_eq!((audit.total().drifted, audit.views["sellers"].forgotten), (0, 1), "{audit:?}");
     assert_eq!(store.tables().rows, before);
     assert!(archive::audit(&function.ledger, &looking(), call()).await.total().drifted > 0);

@@ -11,6 +11,8 @@ mod commit_model;
 mod days;
 mod decoded;
 mod endpoint;
+mod erasure;
+mod erasure_laws;
 mod fuzz;
 mod golden;
 mod laws;

@@ -102,7 +102,11 @@ async fn upkeep_finishes_what_was_left_pending_and_places_all_rows() {
     let store = left_pending(&events).await;
     let function = aggregate(store.clone(), MemoryObjects::default(), 0);
     let later = Call { now_ms: NOW_MS + 900_001, deadline: None };
-    assert_eq!(archive::upkeep(&function.ledger, call()).await.unwrap().finished, 0, "an invocation may still be at work on it");
+    assert_eq!(
+        archive::upkeep(&function.ledger, call()).await.unwrap().finished,
+        0,
+        "an invocation may still be at work on it"
+    );
     let done = archive::upkeep(&function.ledger, later).await.unwrap();
     assert_eq!((done.lanes, done.finished, done.floors), (1, 1, 0));
     assert_eq!(catalogue(&store.tables()), truth(&events));

@@ -228,6 +228,10 @@ impl<S: Store> Store for Faulty<S> {
         self.send(self.inner.states(segment, after)).await
     }
 
+    async fn timeline(&self, timeline: &str, after: Option<&Key>) -> Answer<StatePage> {
+        self.send(self.inner.timeline(timeline, after)).await
+    }
+
     async fn plans(&self, lane: &LaneId, seqs: &RangeInclusive<u64>, after: Option<&PlanId>) -> Answer<PlanPage> {
         self.send(self.inner.plans(lane, seqs, after)).await
     }
@@ -243,6 +247,10 @@ impl<S: Store> Store for Faulty<S> {
 
     async fn create_row(&self, key: &Key, row: &Measures, marks: &[(LaneId, u64)]) -> Answer<bool> {
         self.send(self.inner.create_row(key, row, marks)).await
+    }
+
+    async fn expire_row(&self, key: &Key, ranking: &'static Ranking, expires_s: i64) -> Answer<bool> {
+        self.send(self.inner.expire_row(key, ranking, expires_s)).await
     }
 
     async fn create_entities(&self, entities: &[(Key, Known)]) -> Answer<Vec<Written>> {

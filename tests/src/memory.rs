@@ -224,6 +224,7 @@ impl Store for MemoryStore {
             row.marks.insert(lane.clone(), seq);
             if let Some(ranking) = ranking {
                 row.befores.insert(lane.clone(), row.measures.get(ranking.present));
+                row.measures.remove(TTL);
             }
             for (name, n) in delta.iter() {
                 match Combine::of(name) {
@@ -295,6 +296,17 @@ impl Store for MemoryStore {
         read((page.into_iter().map(|(key, entity)| (key, entity.known)).collect(), next))
     }
 
+    async fn timeline(&self, timeline: &str, after: Option<&Key>) -> Answer<StatePage> {
+        let items = self.items();
+        let first = Key { pk: timeline.into(), sk: "".into() };
+        let of_it = items.entities.range(first..).take_while(|(key, _)| key.pk == timeline);
+        let mut found = of_it.filter(|(key, _)| after.is_none_or(|after| *key > after));
+        // Three a page, so that paging is used.
+        let page: Vec<_> = found.by_ref().take(3).map(|(key, entity)| (key.clone(), entity.known.clone())).collect();
+        let next = found.next().and(page.last()).map(|(key, _)| key.clone());
+        read((page, next))
+    }
+
     async fn plans(&self, lane: &LaneId, seqs: &RangeInclusive<u64>, after: Option<&PlanId>) -> Answer<PlanPage> {
         let items = self.items();
         let (page, next) = of_plans(&items.plans, lane, seqs, after);
@@ -322,6 +334,14 @@ impl Store for MemoryStore {
             items.rows.insert(key.clone(), StoredRow { measures: row.clone(), marks, ..StoredRow::default() });
         }
         written(missing)
+    }
+
+    async fn expire_row(&self, key: &Key, ranking: &'static Ranking, expires_s: i64) -> Answer<bool> {
+        let mut items = self.items();
+        let is_empty = |row: &Measures| row.get(ranking.by).is_zero() && row.get(ranking.present).is_zero();
+        let row = items.rows.get_mut(key).map(|row| &mut row.measures);
+        let row = row.filter(|row| is_empty(row) && row.find(TTL).is_none());
+        written(row.map(|row| row.set(TTL, Decimal::whole(expires_s))).is_some())
     }
 
     async fn create_entities(&self, entities: &[(Key, Known)]) -> Answer<Vec<Written>> {

@@ -15,8 +15,8 @@ use tidemark_archive::parquet::{push_row, push_state, row_table, state_table};
 use tidemark_archive::{ArchiveError, ObjectStore, layout};
 use tidemark_ledger::dynamo::{DynamoStore, is_kept};
 use tidemark_ledger::{Answer, Call, LedgerError, Metered, Row, Segment, Store, StoreError, Units};
-use tidemark_model::views::{VIEWS, view_of};
 use tidemark_model::Key;
+use tidemark_model::views::{VIEWS, view_of};
 use tokio::time::Instant;
 
 use crate::output::Output;
@@ -160,9 +160,8 @@ impl<O: ObjectStore + Clone + 'static> Archive<DynamoStore, O> {
 
         let (store, mut counts) = (self.ledger.store(), held.run.counts);
         let mut scan = Scan::new(held, self.options.read_units, stop);
-        let mut pages = self.pages(&scan, call, move |segment, after| async move {
-            store.rows(segment, after.as_ref()).await
-        });
+        let mut pages =
+            self.pages(&scan, call, move |segment, after| async move { store.rows(segment, after.as_ref()).await });
         while let Some(page) = pages.next().await {
             let page = page?;
             counts.spend(page.units);
@@ -204,9 +203,8 @@ impl<O: ObjectStore + Clone + 'static> Archive<DynamoStore, O> {
 
         let (store, mut counts) = (self.ledger.store(), held.run.counts);
         let mut scan = Scan::new(held, self.options.read_units, stop);
-        let mut pages = self.pages(&scan, call, move |segment, after| async move {
-            store.states(segment, after.as_ref()).await
-        });
+        let mut pages =
+            self.pages(&scan, call, move |segment, after| async move { store.states(segment, after.as_ref()).await });
         while let Some(page) = pages.next().await {
             let page = page?;
             counts.spend(page.units);

@@ -92,7 +92,10 @@ mod tests {
     #[test]
     fn what_is_no_job_is_said_to_be_none() {
         let error = |input| Job::read(input).unwrap_err().to_string();
-        assert_eq!(error(json!({"job": "cleaning"})), "there is no job `cleaning`; there are daily, report, upkeep and audit");
+        assert_eq!(
+            error(json!({"job": "cleaning"})),
+            "there is no job `cleaning`; there are daily, report, upkeep and audit"
+        );
         assert!(error(json!({"records": {}})).starts_with("the input is no job"));
         assert!(error(json!(null)).starts_with("the input is no job"));
         let time = error(json!({"job": "daily", "time": "yesterday"}));

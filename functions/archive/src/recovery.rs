@@ -56,7 +56,12 @@ impl<O: ObjectStore + Clone + 'static> Archive<DynamoStore, O> {
 }
 
 impl Lines {
-    async fn add(&mut self, objects: &impl ObjectStore, value: &impl Serialize, end: &[u8]) -> Result<(), ArchiveError> {
+    async fn add(
+        &mut self,
+        objects: &impl ObjectStore,
+        value: &impl Serialize,
+        end: &[u8],
+    ) -> Result<(), ArchiveError> {
         let encode = |source| ArchiveError::Encode { key: self.upload.key().to_owned(), source };
         let mut line = serde_json::to_vec(value).map_err(encode)?;
         line.extend_from_slice(end);

@@ -25,7 +25,12 @@ pub const REPORTS: [ReportKind; 5] = [
     ReportKind { folder: "daily_sales", report_type: "daily_sales", view: "dailySales", member: "data" },
     ReportKind { folder: "product_sales", report_type: "product_sales", view: "productSales", member: "data" },
     ReportKind { folder: "customer_metrics", report_type: "customer_metrics", view: "customers", member: "data" },
-    ReportKind { folder: "order_status", report_type: "order_status_distribution", view: "orderStatus", member: "data" },
+    ReportKind {
+        folder: "order_status",
+        report_type: "order_status_distribution",
+        view: "orderStatus",
+        member: "data",
+    },
     ReportKind { folder: "summary", report_type: "summary", view: "summary", member: "metrics" },
 ];
 
@@ -47,7 +52,12 @@ impl ReportKind {
     pub fn document(&self, generated_ms: i64, tables: &Tables) -> serde_json::Result<Vec<u8>> {
         let document = self.view().map(|view| (view.document)(tables)).transpose()?;
         let member = self.member;
-        serde_json::to_vec(&Document { report_type: self.report_type, generated_ms, member, document: document.as_deref() })
+        serde_json::to_vec(&Document {
+            report_type: self.report_type,
+            generated_ms,
+            member,
+            document: document.as_deref(),
+        })
     }
 }
 

@@ -198,7 +198,8 @@ pub trait Store: Send + Sync {
     /// Step 6: adds to a row and sets the lane's mark on it to `seq` IF that mark is absent or
     /// lower; refused, it was already applied. Sums are added, a least or greatest value is set
     /// where there is none yet, a TTL is set. The row, as it is now, is answered where the delta
-    /// has such a value or the row competes in a ranking, whose `present` of before it keeps.
+    /// has such a value or the row competes in a ranking, whose `present` of before it keeps; such a row
+    /// loses the TTL that [`Store::expire_row`] gave it.
     fn add_row(
         &self,
         lane: &LaneId,
@@ -242,8 +243,11 @@ pub trait Store: Send + Sync {
     /// there are more.
     fn rows(&self, segment: Segment, after: Option<&Key>) -> impl Future<Output = Answer<RowPage>> + Send;
 
-    /// For the audit and for cuts: the entities in a segment, likewise.
+    /// For the audit, for cuts and for erasure: the entities in a segment, likewise.
     fn states(&self, segment: Segment, after: Option<&Key>) -> impl Future<Output = Answer<StatePage>> + Send;
+
+    /// For erasure: the events of a timeline (a partition key), likewise and in the order of their keys.
+    fn timeline(&self, timeline: &str, after: Option<&Key>) -> impl Future<Output = Answer<StatePage>> + Send;
 
     /// For the audit and for cuts: a lane's plans that were written for some seqs, committed or not, strongly
     /// consistent, after one, in pages and in the order of their ids; the id to go on after, if there are more.
@@ -268,6 +272,15 @@ pub trait Store: Send + Sync {
         key: &Key,
         row: &Measures,
         marks: &[(LaneId, u64)],
+    ) -> impl Future<Output = Answer<bool>> + Send;
+
+    /// For erasure: lets a row that competes in a ranking be forgotten at a time in seconds since 1970, IF it is
+    /// there, is empty, and has no such time yet.
+    fn expire_row(
+        &self,
+        key: &Key,
+        ranking: &'static Ranking,
+        expires_s: i64,
     ) -> impl Future<Output = Answer<bool>> + Send;
 
     /// For restores: creates each entity IF there is none, without marks. One answer for each, in their

@@ -300,6 +300,10 @@ impl Store for Reach {
         self.read(&label, |store| now(store.states(segment, after))).await
     }
 
+    async fn timeline(&self, timeline: &str, after: Option<&Key>) -> Answer<StatePage> {
+        self.read(&format!("reads the timeline {timeline}"), |store| now(store.timeline(timeline, after))).await
+    }
+
     async fn plans(&self, lane: &LaneId, seqs: &RangeInclusive<u64>, after: Option<&PlanId>) -> Answer<PlanPage> {
         let label = format!("reads the plans {seqs:?} of lane {lane}");
         self.read(&label, |store| now(store.plans(lane, seqs, after))).await
@@ -317,6 +321,10 @@ impl Store for Reach {
 
     async fn create_row(&self, key: &Key, row: &Measures, marks: &[(LaneId, u64)]) -> Answer<bool> {
         self.hold(Request::CreateRow(key.clone(), row.clone(), marks.to_vec())).await
+    }
+
+    async fn expire_row(&self, key: &Key, ranking: &'static Ranking, expires_s: i64) -> Answer<bool> {
+        self.hold(Request::ExpireRow(key.clone(), ranking, expires_s)).await
     }
 
     async fn create_entities(&self, _entities: &[(Key, Known)]) -> Answer<Vec<Written>> {

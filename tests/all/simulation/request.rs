@@ -22,6 +22,7 @@ pub(super) enum Request {
     SetRank(Key, &'static Ranking, Row, Option<Decimal>),
     Finish(LaneId, u64),
     CreateRow(Key, Measures, Vec<(LaneId, u64)>),
+    ExpireRow(Key, &'static Ranking, i64),
 }
 
 /// What the store says to it.
@@ -66,6 +67,7 @@ impl Request {
             Self::SetRank(key, ranking, seen, rank) => Reply::Held(now(store.set_rank(&key, ranking, &seen, rank))),
             Self::Finish(lane, seq) => Reply::Held(now(store.finish(&lane, seq))),
             Self::CreateRow(key, row, marks) => Reply::Held(now(store.create_row(&key, &row, &marks))),
+            Self::ExpireRow(key, ranking, expires_s) => Reply::Held(now(store.expire_row(&key, ranking, expires_s))),
         }
     }
 
@@ -111,6 +113,7 @@ impl fmt::Display for Request {
             Self::SetRank(key, _, _, rank) => write!(f, "places {} {} at {rank:?}", key.pk, key.sk),
             Self::Finish(lane, seq) => write!(f, "finishes seq {seq} of lane {lane}"),
             Self::CreateRow(key, ..) => write!(f, "creates {} {}", key.pk, key.sk),
+            Self::ExpireRow(key, _, expires_s) => write!(f, "lets {} {} expire at {expires_s}", key.pk, key.sk),
         }
     }
 }

@@ -11,8 +11,8 @@ use tidemark_archive::Quarantine;
 use tidemark_ledger::{AuditOptions, Call, Ledger, Options};
 use tidemark_model::Settings;
 use tidemark_model::time::DAY_MS;
-use tidemark_tests::arbitrary::Sent;
 use tidemark_runtime::telemetry::chain;
+use tidemark_tests::arbitrary::Sent;
 use tidemark_tests::{NOW_MS, options};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -278,10 +278,9 @@ impl Run {
         let (number, function) = self.function();
         self.note(format!("#{number} begins: upkeep"));
         let call = Call { now_ms: self.settings.now_ms + LONGEST_INVOCATION_MS + 1, deadline: None };
-        let task =
-            tokio::spawn(
-                async move { archive::upkeep(&function.ledger, call).await.map(drop).map_err(|error| chain(&error)) },
-            );
+        let task = tokio::spawn(async move {
+            archive::upkeep(&function.ledger, call).await.map(drop).map_err(|error| chain(&error))
+        });
         self.invocations.push(Invocation { number, task, slices: Vec::new(), payload: Bytes::new(), slow: false });
     }
 

@@ -15,6 +15,7 @@ pub(super) fn checks<S: Store + Clone + 'static>() -> Vec<Check<S>> {
         a_hundred_entities_are_read_at_once,
         any_id_makes_a_key,
         states_are_listed_in_pages_each_once,
+        a_timeline_is_read_in_pages_in_order_and_alone,
         an_entity_is_created_only_where_there_is_none,
     ]
 }
@@ -219,4 +220,37 @@ async fn states_are_listed_in_pages_each_once<S: Store>(store: S) {
         found.sort_unstable();
         assert_eq!(found, (0..60).collect::<Vec<i64>>(), "of {of} segments");
     }
+}
+
+/// More than the megabyte that DynamoDB answers at once; the next partitions' keys begin alike.
+async fn a_timeline_is_read_in_pages_in_order_and_alone<S: Store>(store: S) {
+    let lane = lane("timelines");
+    let seller = "of a timeline".repeat(2_000);
+    let state = |id| {
+        let status = Status::Deleted { expires: None };
+        State::Product(Product { id, seller: seller.as_str().into(), name: "n".into(), status })
+    };
+    let key = |timeline: &str, id: i64| Key { pk: timeline.into(), sk: format!("EVENT#{id:03}").into() };
+    for (timeline, ids) in [("TIMELINE#a", 0..60), ("TIMELINE#a#", 60..61), ("TIMELINE#", 61..62)] {
+        for id in ids.rev() {
+            let insert = transition(&key(timeline, id), 0, None, state(id));
+            assert_eq!(write(&store, &lane, 1, &insert).await, Written::Applied);
+        }
+    }
+    let (mut found, mut after, mut pages) = (Vec::new(), None, 0);
+    loop {
+        let (page, next) = store.timeline("TIMELINE#a", after.as_ref()).await.unwrap().value;
+        found.extend(page);
+        pages += 1;
+        after = next;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert!(pages > 1, "all came at once: the check shows nothing");
+    let known =
+        |id| Known { counter: 1, version: transition(&key("", id), 0, None, state(id)).version, state: state(id) };
+    let expected: Vec<(Key, Known)> = (0..60).map(|id| (key("TIMELINE#a", id), known(id))).collect();
+    assert!(found == expected, "{:?}", found.iter().map(|(key, _)| key).collect::<Vec<_>>());
+    assert_eq!(store.timeline("TIMELINE#none", None).await.unwrap().value, (Vec::new(), None));
 }

@@ -55,6 +55,7 @@ async fn a_missing_table_is_refused_for_good_and_named(place: Place) {
     refused_for_good(store.write_entities(&lane, 1, &[&transition]).await, "BatchExecuteStatement", state);
     refused_for_good(store.finish(&lane, 1).await, "UpdateItem", state);
     refused_for_good(store.lanes(None).await, "Query", state);
+    refused_for_good(store.timeline("missing", None).await, "Query", state);
     refused_for_good(store.add_row(&lane, 1, &key, &Measures::default(), None).await, "UpdateItem", views);
     refused_for_good(store.rows(Segment::WHOLE, None).await, "Scan", views);
 }

@@ -23,6 +23,7 @@ const REQUESTS: usize = 400;
 enum Request {
     ReadEntities(Vec<Key>),
     ReadMarks(LaneId, Vec<Key>),
+    Timeline(Key),
     ReadCursor(LaneId),
     ReadPlan(LaneId, PlanId),
     ReadFloor(usize),
@@ -40,6 +41,7 @@ enum Request {
     SetRank(Key, usize, Row, Option<Decimal>),
     SetFloor(usize, Floor, Floor),
     CreateRow(Key, Measures, Vec<(LaneId, u64)>),
+    ExpireRow(Key, usize, i64),
     Plans(LaneId, RangeInclusive<u64>),
     ReadRetention,
 }
@@ -69,6 +71,7 @@ impl Request {
                 page.found.sort();
                 format!("{page:?}")
             }
+            Self::Timeline(key) => format!("{:?}", store.timeline(&key.pk, None).await.unwrap().value),
             Self::ReadCursor(lane) => format!("{:?}", store.read_cursor(lane).await.unwrap().value),
             Self::ReadPlan(lane, plan) => format!("{:?}", store.read_plan(lane, plan).await.unwrap().value),
             Self::ReadFloor(of) => {
@@ -104,6 +107,9 @@ impl Request {
                 store.set_floor(ranking(of), *read, *floor).await.unwrap().value.to_string()
             }
             Self::CreateRow(key, row, marks) => store.create_row(key, row, marks).await.unwrap().value.to_string(),
+            Self::ExpireRow(key, of, expires_s) => {
+                store.expire_row(key, ranking(of), *expires_s).await.unwrap().value.to_string()
+            }
             Self::Plans(lane, seqs) => format!("{:?}", plans(store, lane, seqs).await),
             Self::ReadRetention => {
                 let mut retention = store.read_retention().await.unwrap().value;
@@ -224,7 +230,7 @@ impl Maker {
             // One of before comes again, late or at once.
             return self.rng.choice(&self.made).unwrap().clone();
         }
-        match self.rng.u8(0..30) {
+        match self.rng.u8(0..32) {
             0 => Request::ReadEntities(self.entities()),
             1 => Request::ReadMarks(self.lane(), self.entities()),
             2 => Request::ReadCursor(self.lane()),
@@ -286,6 +292,11 @@ impl Maker {
             28 => {
                 let seq = self.seq();
                 Request::CreateCursor(self.lane(), self.cursor(seq))
+            }
+            29 => Request::Timeline(self.entity()),
+            30 => {
+                let (key, of) = self.row();
+                Request::ExpireRow(key, of.unwrap_or_default(), now_ms() / 1_000 + self.rng.i64(1..30) * 86_400)
             }
             _ => {
                 let old = self.floors.len().saturating_sub(self.rng.usize(1..3));

@@ -149,10 +149,7 @@ impl Columns {
     }
 
     /// Writes all columns, and leaves them empty.
-    pub(crate) fn write_to(
-        &mut self,
-        group: &mut SerializedRowGroupWriter<'_, Vec<u8>>,
-    ) -> Result<(), ParquetError> {
+    pub(crate) fn write_to(&mut self, group: &mut SerializedRowGroupWriter<'_, Vec<u8>>) -> Result<(), ParquetError> {
         for leaf in &mut self.leaves {
             let Some(mut column) = group.next_column()? else { break };
             let definitions = (!leaf.definitions.is_empty()).then_some(leaf.definitions.as_slice());

@@ -134,7 +134,8 @@ impl RowReader {
                     }
                 }
                 (_, Field::Null) => {}
-                (_, field) => match self.view.columns.iter().find(|column| column.name == name).map(|column| column.of) {
+                (_, field) => match self.view.columns.iter().find(|column| column.name == name).map(|column| column.of)
+                {
                     Some(Part::Count(measure)) => row.measures.add(measure, Decimal::whole(whole(name, field)?)),
                     Some(Part::Decimal(measure)) => row.measures.add(measure, decimal(name, field)?),
                     _ => {}
@@ -183,7 +184,8 @@ fn schema(view: &View) -> String {
             " required group {name} (MAP) {{ repeated group key_value {{ required binary key (STRING); required {value}; }} }}"
         )
     };
-    schema + " optional int64 expires (TIMESTAMP(MILLIS,true));"
+    schema
+        + " optional int64 expires (TIMESTAMP(MILLIS,true));"
         + &map("more", &decimal("value"))
         + &map("marks", "int64 value")
         + " }"

@@ -13,9 +13,9 @@ use parquet::errors::ParquetError;
 use parquet::file::reader::ChunkReader;
 use tidemark_model::{Key, Known, State};
 
+use super::TableWriter;
 use super::columns::{Columns, Kind};
 use super::read::{Records, text, whole};
-use super::TableWriter;
 
 const SCHEMA: &str = "message entity {
     required binary pk (STRING); required binary sk (STRING); required binary kind (STRING);

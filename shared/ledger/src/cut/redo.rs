@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use tidemark_model::rows::Combine;
+use tidemark_model::rows::{Combine, TTL};
 use tidemark_model::views::{Ranking, ranking_of, rankings};
 use tidemark_model::{Decimal, Key, Known, Map, Measures, Transition};
 
@@ -72,7 +72,12 @@ impl Redo {
             }
         }
         if let Some(ranking) = ranking_of(key) {
-            *self.present.entry(ranking.board).or_default() += i64::from(ranking.is_present(&measures));
+            let is_present = ranking.is_present(&measures);
+            *self.present.entry(ranking.board).or_default() += i64::from(is_present);
+            if is_present {
+                // Scanned while it was empty and expiring.
+                measures.remove(TTL);
+            }
         }
         if rankings().map(Ranking::tally_row).any(|tally| tally == *key) {
             self.tallies.insert(key.clone(), measures);
@@ -110,7 +115,6 @@ mod tests {
     use super::*;
     use crate::Plan;
     use tidemark_model::product::{Product, Status};
-    use tidemark_model::rows::TTL;
     use tidemark_model::views::CURRENT;
     use tidemark_model::{State, Version};
 
@@ -222,5 +226,17 @@ mod tests {
         let counted = rest.iter().find(|(key, _)| *key == ranking.tally_row()).unwrap();
         assert_eq!(counted.1, measures(&[("other", 4), (ranking.tally.1, 3)]));
         assert_eq!(rest.len(), 3, "{rest:?}");
+    }
+
+    /// The addition took its TTL away, where it was added.
+    #[test]
+    fn a_row_that_was_scanned_while_it_was_empty_and_expiring_stays() {
+        let ranking = rankings().next().unwrap();
+        let key = Key::of(ranking.kind, "1", CURRENT);
+        let empty = || scanned(&[(ranking.present, 0), (TTL, 70)], &[]);
+        let delta = measures(&[(ranking.present, 1)]);
+        let mut redo = redo(vec![logged("one", 1, vec![], &[(key.clone(), delta.clone())])]);
+        assert_eq!(redo.row(&key, empty()), Some(delta));
+        assert_eq!(redo.row(&key, empty()), Some(measures(&[(TTL, 70)])), "nothing was added");
     }
 }

@@ -1,4 +1,4 @@
-//! Entities: read by BatchGetItem, written by batches of conditional PartiQL statements.
+//! Entities: read by BatchGetItem, or a timeline by Query; written by batches of conditional PartiQL statements.
 //!
 //! A batch of 25 statements costs the same units as 25 UpdateItem calls, each statement stands or
 //! falls alone, and the client spends a fraction of the CPU (see the benchmark in the README).
@@ -13,12 +13,34 @@ use tidemark_model::{Key, Known, State, Transition, Version};
 use super::DynamoStore;
 use super::error::{invalid, member_error, store_error};
 use super::item::{Item, REFUSED, Reading, key_item, mark, number, read_units, string, write_units};
-use crate::{Answer, LaneId, Metered, Page, StoreError, Written};
+use crate::{Answer, LaneId, Metered, Page, StatePage, StoreError, Written};
 
 impl DynamoStore {
     pub(super) async fn get_entities(&self, keys: &[Key], consistent: bool) -> Answer<Page<(Key, Known), Key>> {
         let entity = |reading: Reading<'_>| Ok((reading.key()?, read_known(&reading)?));
         self.batch_get(&self.tables.state, keys, consistent, entity).await
+    }
+
+    pub(super) async fn query_timeline(&self, timeline: &str, after: Option<&Key>) -> Answer<StatePage> {
+        let table = self.tables.state.as_str();
+        let answer = self
+            .client
+            .query()
+            .table_name(table)
+            .consistent_read(true)
+            .key_condition_expression("#pk = :timeline")
+            .expression_attribute_names("#pk", "PK")
+            .expression_attribute_values(":timeline", string(timeline))
+            .set_exclusive_start_key(after.map(key_item))
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .send()
+            .await
+            .map_err(|e| store_error("Query", table, e))?;
+        let next = answer.last_evaluated_key().map(|item| Reading { table, item }.key()).transpose()?;
+        let entity = |reading: Reading<'_>| Ok((reading.key()?, read_known(&reading)?));
+        let found = answer.items().iter().map(|item| entity(Reading { table, item }));
+        let found = found.collect::<Result<_, StoreError>>()?;
+        Ok(Metered { value: (found, next), units: read_units(answer.consumed_capacity()) })
     }
 
     pub(super) async fn get_marks(&self, lane: &LaneId, keys: &[Key]) -> Answer<Page<(Key, u64), Key>> {

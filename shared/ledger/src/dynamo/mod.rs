@@ -3,6 +3,7 @@
 //! | item | PK | SK | attributes |
 //! |---|---|---|---|
 //! | entity (state) | `PRODUCT#{id}` | `STATE` | `n` counter, `v` version, `s` state as JSON, `board` and `rank` if listed, `TTL`, marks |
+//! | event (state) | `USER#{app}#{digest}` | `EVENT#{ms}#…`, `ID#…` | an entity: what a user's timeline shows |
 //! | cursor (state) | `LANE#{lane}` | `CURSOR` | `seq`, `plan`, `pending`, `through`, `through_ts`, `since`, `name` |
 //! | plan (state) | `LANE#{lane}` | `PLAN#{plan}` | `previous` the lane's plan before it, `body` zstd of JSON, `TTL` |
 //! | conflicts (state) | `LANE#{lane}` | `CONFLICTS#{plan}` | `transitions` that never applied, by their places in the plan, `TTL` |
@@ -149,6 +150,10 @@ impl Store for DynamoStore {
         self.scan_states(segment, after).await
     }
 
+    async fn timeline(&self, timeline: &str, after: Option<&Key>) -> Answer<StatePage> {
+        self.query_timeline(timeline, after).await
+    }
+
     async fn plans(&self, lane: &LaneId, seqs: &RangeInclusive<u64>, after: Option<&PlanId>) -> Answer<PlanPage> {
         self.query_plans(lane, seqs, after).await
     }
@@ -164,6 +169,10 @@ impl Store for DynamoStore {
 
     async fn create_row(&self, key: &Key, row: &Measures, marks: &[(LaneId, u64)]) -> Answer<bool> {
         self.put_row(key, row, marks).await
+    }
+
+    async fn expire_row(&self, key: &Key, ranking: &'static Ranking, expires_s: i64) -> Answer<bool> {
+        self.put_row_ttl(key, ranking, expires_s).await
     }
 
     async fn create_entities(&self, entities: &[(Key, Known)]) -> Answer<Vec<Written>> {

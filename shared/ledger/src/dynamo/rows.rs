@@ -59,6 +59,10 @@ impl DynamoStore {
         if !adds.is_empty() {
             update.push_str(&format!(" ADD {}", adds.join(", ")));
         }
+        if ranking.is_some() && delta.find(TTL).is_none() {
+            update.push_str(" REMOVE #ttl");
+            request = request.expression_attribute_names("#ttl", TTL);
+        }
         let answered = has_extremes || ranking.is_some();
         if answered {
             request = request
@@ -110,6 +114,30 @@ impl DynamoStore {
             .condition_expression(format!("#name {beyond} :value"))
             .expression_attribute_names("#name", name)
             .expression_attribute_values(":value", number(value))
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .send()
+            .await;
+        held(table, answer)
+    }
+
+    pub(super) async fn put_row_ttl(&self, key: &Key, ranking: &'static Ranking, expires_s: i64) -> Answer<bool> {
+        let table = self.tables.views.as_str();
+        // What only ever added up to zero may have no attribute.
+        let empty = |field: &str| format!("(attribute_not_exists(#{field}) OR #{field} = :zero)");
+        let condition = "attribute_exists(#pk) AND attribute_not_exists(#ttl)";
+        let answer = self
+            .client
+            .update_item()
+            .table_name(table)
+            .set_key(Some(key_item(key)))
+            .update_expression("SET #ttl = :expires")
+            .condition_expression(format!("{condition} AND {} AND {}", empty("by"), empty("present")))
+            .expression_attribute_names("#pk", "PK")
+            .expression_attribute_names("#ttl", TTL)
+            .expression_attribute_names("#by", ranking.by)
+            .expression_attribute_names("#present", ranking.present)
+            .expression_attribute_values(":expires", number(expires_s))
+            .expression_attribute_values(":zero", number(0))
             .return_consumed_capacity(ReturnConsumedCapacity::Total)
             .send()
             .await;

@@ -36,10 +36,15 @@ struct Customer {
     total_spent: Money,
 }
 
+/// A customer's row.
+pub(crate) fn row(customer: &str) -> Key {
+    Key::of(KIND, customer, CURRENT)
+}
+
 fn rows(state: &State, contribution: &mut Contribution) {
     let State::Order(order) = state else { return };
     let Some(customer) = &order.customer.value else { return };
-    contribution.add(Key::of(KIND, customer, CURRENT), [("orders", ONE), ("spent", order.total())]);
+    contribution.add(row(customer), [("orders", ONE), ("spent", order.total())]);
 }
 
 fn document(tables: &Tables) -> serde_json::Result<Box<RawValue>> {

@@ -17,11 +17,7 @@ pub const VIEW: View = View {
     source: Source::Forgotten,
     board: None,
     ranking: None,
-    columns: &[
-        Column::sk("service", 1),
-        Column::sk("type", 2),
-        Column::count("count", "events"),
-    ],
+    columns: &[Column::sk("service", 1), Column::sk("type", 2), Column::count("count", "events")],
     document,
 };
 

@@ -17,9 +17,7 @@ pub const VIEW: View = View {
     source: Source::Entities,
     board: Some(BOARD),
     ranking: None,
-    columns: &[
-        Column::count("products", "count"),
-    ],
+    columns: &[Column::count("products", "count")],
     document,
 };
 

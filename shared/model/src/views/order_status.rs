@@ -18,10 +18,7 @@ pub const VIEW: View = View {
     source: Source::Entities,
     board: None,
     ranking: None,
-    columns: &[
-        Column::sk("status", 1),
-        Column::count("order_count", "orders"),
-    ],
+    columns: &[Column::sk("status", 1), Column::count("order_count", "orders")],
     document,
 };
 
