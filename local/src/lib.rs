@@ -13,6 +13,7 @@ mod embedded_s3;
 pub mod erase;
 pub mod feed;
 pub mod play;
+pub mod restore;
 pub mod show;
 pub mod stack;
 pub mod tables;

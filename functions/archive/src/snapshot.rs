@@ -5,20 +5,16 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use tidemark_archive::documents::view;
 use tidemark_archive::manifest::{File, Holds};
-use tidemark_archive::parquet::{ParquetError, Remote, RowReader};
+use tidemark_archive::parquet::{ArchivedRow, RowReader, pieces};
 use tidemark_archive::{ArchiveError, ObjectStore, Upload, layout};
 use tidemark_ledger::dynamo::DynamoStore;
-use tidemark_ledger::{Call, Metered, off_thread};
+use tidemark_ledger::{Call, Metered};
 use tidemark_model::views::{Tables, View};
 use tidemark_model::{Key, Measures, State};
-use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use crate::run::{Counts, Run};
 use crate::{Archive, ArchiveFault};
-
-/// Rows that are made JSON at once.
-const PIECE: usize = 1_000;
 
 /// A list being written, with commas between its pieces.
 struct List<'a, O> {
@@ -73,9 +69,10 @@ impl<O: ObjectStore + Clone + 'static> Archive<DynamoStore, O> {
     async fn write_rows_of(&self, run: &Run, name: &str, upload: &mut Upload) -> Result<(), ArchiveFault> {
         let mut list = List { objects: &self.objects, upload, is_first: true };
         let Some(view) = view(name) else { return Ok(()) };
-        let mut pieces = self.pieces(run, view);
+        let mut pieces = self.archived(run, view);
         while let Some(rows) = pieces.recv().await {
-            let document = (view.document)(&Tables { rows: rows?, listed: Vec::new() });
+            let rows = rows?.into_iter().map(|row| (row.key, row.measures)).collect();
+            let document = (view.document)(&Tables { rows, listed: Vec::new() });
             list.add(document.map_err(|source| encode(list.upload, source))?.get()).await?;
         }
         Ok(())
@@ -91,9 +88,9 @@ impl<O: ObjectStore + Clone + 'static> Archive<DynamoStore, O> {
     ) -> Result<(), ArchiveFault> {
         let Some((view, board)) = view("lowStock").and_then(|view| Some((view, view.board?))) else { return Ok(()) };
         let mut rows = Vec::new();
-        let mut pieces = self.pieces(run, view);
+        let mut pieces = self.archived(run, view);
         while let Some(piece) = pieces.recv().await {
-            rows.extend(piece?);
+            rows.extend(piece?.into_iter().map(|row| (row.key, row.measures)));
         }
         let read = |rows: Vec<(Key, Measures)>, listed: Vec<State>| {
             serde_json::from_str::<LowStock>((view.document)(&Tables { rows, listed })?.get())
@@ -116,46 +113,11 @@ impl<O: ObjectStore + Clone + 'static> Archive<DynamoStore, O> {
         }
     }
 
-    /// A view's rows, read back from the run's files on another thread.
-    fn pieces(&self, run: &Run, view: &'static View) -> mpsc::Receiver<Result<Vec<(Key, Measures)>, ArchiveFault>> {
+    /// A view's rows, read back from the run's files.
+    fn archived(&self, run: &Run, view: &'static View) -> mpsc::Receiver<Result<Vec<ArchivedRow>, ArchiveError>> {
         let files = run.files.iter().filter(|file| file.view.as_deref() == Some(view.name));
-        let files: Vec<(String, u64)> = files.map(|f| (f.uploaded.key.clone(), f.uploaded.bytes)).collect();
-        let (objects, runtime) = (self.objects.clone(), Handle::current());
-        let (send, receive) = mpsc::channel(2);
-        tokio::spawn(off_thread(move || {
-            for (key, bytes) in files {
-                let fault = |source: ParquetError| ArchiveError::Table { key: key.clone(), source }.into();
-                let reader = RowReader::new(view, Remote::new(objects.clone(), key.clone(), bytes, runtime.clone()));
-                let sent = match reader {
-                    Ok(reader) => send_pieces(reader, &send, fault),
-                    Err(error) => send.blocking_send(Err(fault(error))).is_ok(),
-                };
-                if !sent {
-                    return;
-                }
-            }
-        }));
-        receive
-    }
-}
-
-/// Sends rows as they are read; whether there is more to do.
-fn send_pieces(
-    mut reader: RowReader,
-    send: &mpsc::Sender<Result<Vec<(Key, Measures)>, ArchiveFault>>,
-    fault: impl Fn(ParquetError) -> ArchiveFault,
-) -> bool {
-    loop {
-        let rows = reader.by_ref().take(PIECE).map(|row| row.map(|row| (row.key, row.measures)));
-        let piece: Result<Vec<_>, _> = rows.collect();
-        let ends = piece.as_ref().is_ok_and(|rows| rows.len() < PIECE);
-        let failed = piece.is_err();
-        if send.blocking_send(piece.map_err(&fault)).is_err() || failed {
-            return false;
-        }
-        if ends {
-            return true;
-        }
+        let files = files.map(|file| (file.uploaded.key.clone(), file.uploaded.bytes)).collect();
+        pieces(&self.objects, files, move |file| RowReader::new(view, file))
     }
 }
 

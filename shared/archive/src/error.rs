@@ -66,6 +66,12 @@ pub enum ArchiveError {
         #[source]
         source: serde_json::Error,
     },
+    /// A file is another than its manifest says.
+    #[error("file {key} is another than its manifest says; a later run of that day may have replaced it: go by that one")]
+    Replaced {
+        /// The object's key.
+        key: String,
+    },
     /// A table of Parquet could not be written or read.
     #[error("table {key} could not be written or read")]
     Table {

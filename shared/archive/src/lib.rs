@@ -16,4 +16,4 @@ pub use bucket::Bucket;
 pub use error::ArchiveError;
 pub use quarantine::{Quarantine, SetAside};
 pub use store::{Condition, Listed, Object, ObjectStore, Part};
-pub use upload::{Upload, Uploaded, sha256};
+pub use upload::{Upload, Uploaded, sha256, verify};

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::manifest::File;
 use crate::{ArchiveError, ObjectStore, Part};
 
 /// S3 takes parts from 5 MiB, and 10,000 of them: 80 GB of these.
@@ -98,6 +99,23 @@ impl Uploaded {
     pub async fn publish(&self, objects: &impl ObjectStore) -> Result<(), ArchiveError> {
         objects.complete_upload(&self.key, &self.id, &self.parts).await
     }
+}
+
+/// Reads a file through and compares it with its manifest.
+///
+/// # Errors
+/// If it cannot be read, or is another than the manifest says.
+pub async fn verify(objects: &impl ObjectStore, file: &File) -> Result<(), ArchiveError> {
+    let (mut digest, mut at) = (Sha256::new(), 0);
+    while at < file.bytes {
+        let end = file.bytes.min(at + PART_BYTES as u64);
+        digest.update(objects.get_range(&file.key, at..end).await?);
+        at = end;
+    }
+    if objects.size(&file.key).await? == Some(file.bytes) && hex(&digest.finalize()) == file.sha256 {
+        return Ok(());
+    }
+    Err(ArchiveError::Replaced { key: file.key.clone() })
 }
 
 /// The SHA-256 of a whole object, as manifests show it.

@@ -2,6 +2,7 @@
 //! time, so that memory holds one group whatever the file's size.
 
 mod columns;
+mod pieces;
 mod read;
 mod rows;
 mod states;
@@ -15,6 +16,7 @@ use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
 
 use columns::Columns;
+pub use pieces::pieces;
 pub use read::Remote;
 pub use rows::{ArchivedRow, RowReader, push_row, row_columns, row_table};
 pub use states::{StateReader, push_state, state_table};

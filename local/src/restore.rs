@@ -1,0 +1,119 @@
+//! Restoring tables from an archive: what a run's manifest lists, carried on to the run's cut.
+
+use std::error::Error;
+
+use indicatif::ProgressBar;
+use serde::Serialize;
+use tidemark_archive::manifest::{File, Holds, Manifest};
+use tidemark_archive::parquet::{RowReader, StateReader, pieces};
+use tidemark_archive::{ObjectStore, documents, layout, verify};
+use tidemark_ledger::{Call, Cursors, LaneId, Ledger, Logged, Redo, Row, Store};
+
+/// What was restored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Restored {
+    /// Rows.
+    pub rows: usize,
+    /// Entities.
+    pub entities: usize,
+    /// Lanes, which go on above their `through`.
+    pub lanes: usize,
+    /// Plans by which rows and entities were carried on to the cut.
+    pub plans: usize,
+}
+
+/// The manifest of a run, by its name; or of the newest finished daily run, if none is named.
+///
+/// # Errors
+/// If there is none.
+pub async fn manifest(objects: &impl ObjectStore, run: Option<&str>) -> Result<Manifest, Box<dyn Error>> {
+    let key = match run {
+        Some(run) => layout::manifest(run),
+        None => newest(objects).await?.ok_or("there is no manifest of a daily run; name another bucket")?,
+    };
+    let object = objects.get(&key).await?.ok_or_else(|| format!("there is no manifest {key}"))?;
+    Ok(serde_json::from_slice(&object.body)?)
+}
+
+/// The names of runs are in the order of their times.
+async fn newest(objects: &impl ObjectStore) -> Result<Option<String>, Box<dyn Error>> {
+    let (prefix, mut newest) = (format!("{}daily-", layout::MANIFESTS), None::<String>);
+    while let Some(last) = objects.list(&prefix, newest.as_deref()).await?.pop() {
+        newest = Some(last.key);
+    }
+    Ok(newest)
+}
+
+/// Puts a run's cut into empty tables. May be repeated after it died.
+///
+/// # Errors
+/// If the archive lacks entities or was replaced, or the tables hold something else.
+pub async fn restore<S: Store, O: ObjectStore + Clone + 'static>(
+    ledger: &Ledger<S>,
+    objects: &O,
+    manifest: &Manifest,
+    progress: &ProgressBar,
+    call: Call,
+) -> Result<Restored, Box<dyn Error>> {
+    let files = |holds| manifest.files.iter().filter(move |file: &&File| file.holds == holds);
+    let Some(lanes) = files(Holds::Lanes).next() else {
+        return Err(format!("run {} holds no entities: ARCHIVE_ENTITIES was false", manifest.run).into());
+    };
+    progress.set_length(manifest.rows + manifest.entities);
+    for file in manifest.files.iter().filter(|file| !matches!(file.holds, Holds::Snapshot | Holds::Report)) {
+        progress.set_message(format!("verifying {}", file.key));
+        verify(objects, file).await?;
+    }
+    let mut restored = Restored::default();
+    let end: Cursors = serde_json::from_slice(&whole(objects, lanes).await?)?;
+    restored.lanes = end.len();
+    let mut redo = Redo::default();
+    for file in files(Holds::Plans) {
+        for line in whole(objects, file).await?.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+            redo.add(serde_json::from_slice::<Logged>(line)?);
+            restored.plans += 1;
+        }
+    }
+    ledger.begin_restore(&end, call).await?;
+
+    progress.set_message("entities");
+    let entities = files(Holds::Entities).map(|file| (file.key.clone(), file.bytes)).collect();
+    let mut entities = pieces(objects, entities, StateReader::new);
+    while let Some(piece) = entities.recv().await {
+        let piece: Vec<_> = piece?.into_iter().map(|(key, known)| (key.clone(), redo.entity(&key, known))).collect();
+        ledger.restore_entities(&piece, call).await?;
+        restored.entities += piece.len();
+        progress.inc(piece.len() as u64);
+    }
+    for file in files(Holds::Rows) {
+        let view = file.view.as_deref().and_then(documents::view);
+        let view = view.ok_or_else(|| format!("file {} is of no view of this release", file.key))?;
+        progress.set_message(view.name);
+        let mut rows = pieces(objects, vec![(file.key.clone(), file.bytes)], move |file| RowReader::new(view, file));
+        while let Some(piece) = rows.recv().await {
+            let scanned = piece?.into_iter().map(|row| {
+                let marks = row.marks.iter().map(|(lane, seq)| (LaneId::stored(lane), *seq)).collect();
+                (row.key, Row { measures: row.measures, marks, ..Row::default() })
+            });
+            let carried = scanned.filter_map(|(key, row)| Some((key.clone(), redo.row(&key, row)?)));
+            let carried: Vec<_> = carried.collect();
+            ledger.restore_rows(&carried, call).await?;
+            restored.rows += carried.len();
+            progress.inc(carried.len() as u64);
+        }
+    }
+    let rest = redo.rest();
+    ledger.restore_entities(&rest.entities, call).await?;
+    ledger.restore_rows(&rest.rows, call).await?;
+    restored.entities += rest.entities.len();
+    restored.rows += rest.rows.len();
+    progress.set_message("rankings");
+    ledger.refresh_rankings(call).await?;
+    progress.finish_and_clear();
+    Ok(restored)
+}
+
+async fn whole(objects: &impl ObjectStore, file: &File) -> Result<Vec<u8>, Box<dyn Error>> {
+    let object = objects.get(&file.key).await?.ok_or_else(|| format!("there is no object {}", file.key))?;
+    Ok(object.body.to_vec())
+}
