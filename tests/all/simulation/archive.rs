@@ -12,7 +12,6 @@ use tidemark_ledger::{
 use tidemark_model::fold::{effects, sum};
 use tidemark_model::{Key, Known, Measures, Rows, Settings};
 use tidemark_runtime::telemetry::chain;
-use tidemark_runtime::telemetry::chain;
 use tidemark_tests::arbitrary::Sent;
 use tidemark_tests::memory::MemoryStore;
 
