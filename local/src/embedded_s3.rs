@@ -6,7 +6,7 @@
 //! - An upload's parts are checked when it is completed, and its object has their checksum. Parts are kept in
 //!   memory: uploads end with the process.
 //! - How an object was encrypted is remembered; nothing is encrypted.
-//! - A bucket that is not there is said to be missing.
+//! - A bucket that is not there is said to be missing, and a key too long for a file's name to be too long.
 //!
 //! What nobody uses is not implemented and answers so.
 
@@ -26,6 +26,8 @@ use tokio::sync::RwLock;
 
 /// As S3 has it: "Amazon S3 multipart upload limits".
 const LEAST_PART: usize = 5 << 20;
+/// What bucket and key may take in base64: `s3s_fs` makes both the name of a file, which ends at 255 bytes.
+const LONGEST_NAME: usize = 225;
 /// Names of the objects' metadata under which it is kept what `s3s_fs` does not keep.
 const ENCRYPTION: &str = "embedded-encryption";
 const KMS_KEY: &str = "embedded-kms-key";
@@ -65,6 +67,15 @@ impl EmbeddedS3 {
         if self.folder.join(bucket).is_dir() { Ok(()) } else { Err(s3_error!(NoSuchBucket)) }
     }
 
+    /// Where an object may be written.
+    fn check_place(&self, bucket: &str, key: &str) -> S3Result<()> {
+        let in_base64 = |text: &str| (4 * text.len()).div_ceil(3);
+        if in_base64(bucket) + in_base64(key) > LONGEST_NAME {
+            return Err(s3_error!(KeyTooLongError));
+        }
+        self.check_bucket(bucket)
+    }
+
     fn uploads(&self) -> MutexGuard<'_, BTreeMap<String, Upload>> {
         self.uploads.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -73,7 +84,7 @@ impl EmbeddedS3 {
 #[async_trait::async_trait]
 impl S3 for EmbeddedS3 {
     async fn put_object(&self, mut req: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
-        self.check_bucket(&req.input.bucket)?;
+        self.check_place(&req.input.bucket, &req.input.key)?;
         let input = &mut req.input;
         let sent = Checksum {
             checksum_crc32: input.checksum_crc32.take(),
@@ -138,7 +149,7 @@ impl S3 for EmbeddedS3 {
         req: S3Request<CreateMultipartUploadInput>,
     ) -> S3Result<S3Response<CreateMultipartUploadOutput>> {
         let begun = req.input;
-        self.check_bucket(&begun.bucket)?;
+        self.check_place(&begun.bucket, &begun.key)?;
         let id = format!("{:032x}", fastrand::u128(..));
         let output = CreateMultipartUploadOutput {
             bucket: Some(begun.bucket.clone()),

@@ -167,17 +167,36 @@ async fn delete(place: &Place) {
     }
 }
 
-/// The embedded S3 on a folder of the test's own, whose files can be changed behind its back.
-#[tokio::test]
-async fn an_object_that_changed_behind_the_bucket_is_not_read() {
-    let folder = tempfile::tempdir().unwrap();
+/// The embedded S3 in a folder of the test's own, and a client that does not try twice.
+async fn embedded_in(folder: &TempDir) -> Bucket {
     let (url, _) = embedded::start_s3(&Kept::Folder(folder.path().to_owned()), 0, stack::BUCKET).await.unwrap();
     let config = stack::sdk_config(Some(&url), true).await;
     let once = Retry { max_attempts: 1, initial: Duration::ZERO, ..Retry::default() };
-    let bucket = Bucket::new(Clients::new(&config, &config, &once).s3, stack::BUCKET.to_owned(), None);
+    Bucket::new(Clients::new(&config, &config, &once).s3, stack::BUCKET.to_owned(), None)
+}
+
+#[tokio::test]
+async fn an_object_that_changed_behind_the_bucket_is_not_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let bucket = embedded_in(&folder).await;
     bucket.put("day/object", TEXT, "written".into()).await.unwrap();
     let file = folder.path().join("s3").join(stack::BUCKET).join("day/object");
     std::fs::write(file, "changed").unwrap();
     let error = bucket.get("day/object").await.unwrap_err();
     assert!(matches!(&error, ArchiveError::Unanswered { action: "s3:GetObject", .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn the_embedded_bucket_refuses_a_key_that_no_file_can_have() {
+    let folder = tempfile::tempdir().unwrap();
+    let bucket = embedded_in(&folder).await;
+    let long = |length: usize| "day/".repeat(length / 4);
+    let key = format!("{}x", long(156));
+    bucket.put(&key, TEXT, "1".into()).await.unwrap();
+    assert_eq!(bucket.get(&key).await.unwrap().unwrap().body, "1");
+    let key = format!("{}x", long(164));
+    for answer in [bucket.put(&key, TEXT, "1".into()).await, bucket.begin_upload(&key, TEXT).await.map(drop)] {
+        let error = answer.unwrap_err();
+        assert!(matches!(&error, ArchiveError::Refused { object, .. } if *object == key), "{error:?}");
+    }
 }
