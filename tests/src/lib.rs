@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
 pub mod arbitrary;
+pub mod archived;
 pub mod explore;
 pub mod faulty;
 pub mod memory;
