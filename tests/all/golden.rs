@@ -93,6 +93,12 @@ async fn items_in_dynamodb() {
     let options = Options { chaos: Some(1), ..Options::parse_from(["tidemark"]) };
     let stack = Stack::start(&options).await.unwrap();
     handle(&stack.aggregate, invocation("product.updated", 0, 0, &events())).await;
+    let second = product(1, "Updated", 1_735_689_600_002, "seller#1", "Kitchen", "99", 30);
+    handle(&stack.aggregate, invocation("product.updated", 0, 3, &[second])).await;
+    let store = stack.aggregate.ledger.store();
+    let lane = &store.lanes(None).await.unwrap().value[0];
+    let plan = store.read_cursor(lane).await.unwrap().value.unwrap().plan;
+    store.write_conflicts(lane, &plan, &[0, 7], 1_736_985_600).await.unwrap();
     let mut items = Map::new();
     for table in [STATE_TABLE, VIEWS_TABLE] {
         for item in stack.clients.dynamodb.scan().table_name(table).send().await.unwrap().items() {
@@ -114,6 +120,11 @@ fn shown(value: &AttributeValue) -> Value {
         AttributeValue::N(number) => json!({"N": number}),
         AttributeValue::Bool(flag) => json!({"BOOL": flag}),
         AttributeValue::B(_) => json!("B"),
+        AttributeValue::Ns(numbers) => {
+            let mut numbers = numbers.clone();
+            numbers.sort();
+            json!({"NS": numbers})
+        }
         other => panic!("{other:?} is not used"),
     }
 }

@@ -8,6 +8,7 @@ mod bad_input;
 mod bad_streams;
 mod cargo_lambda;
 mod commit_model;
+mod cut;
 mod days;
 mod decoded;
 mod endpoint;

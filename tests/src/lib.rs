@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
 pub mod arbitrary;
+pub mod archived;
 pub mod explore;
 pub mod faulty;
 pub mod memory;
@@ -20,8 +21,8 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use tidemark_archive::{ObjectStore, Quarantine};
 use tidemark_ledger::{Call, Ledger, Options, Retry, Store};
-use tidemark_model::Settings;
 use tidemark_model::views::{Tables, VIEWS};
+use tidemark_model::{Decimal, Settings};
 
 /// The time of test invocations: 2025-01-02.
 pub const NOW_MS: i64 = 1_735_776_000_000;
@@ -98,12 +99,16 @@ pub fn without_quantiles(mut views: Value) -> Value {
 /// A JSON text with every number in quotes.
 fn quoted_numbers(raw: &str) -> String {
     let mut text = String::with_capacity(raw.len() * 2);
-    let (mut in_string, mut escaped, mut in_number) = (false, false, false);
+    let (mut in_string, mut escaped, mut number) = (false, false, String::new());
     for c in raw.chars() {
-        let numeric = !in_string && (c.is_ascii_digit() || matches!(c, '-' | '+' | '.' | 'e' | 'E'));
-        if numeric != in_number && !in_string {
-            text.push('"');
-            in_number = numeric;
+        if !in_string && (c.is_ascii_digit() || matches!(c, '-' | '+' | '.' | 'e' | 'E')) {
+            number.push(c);
+            continue;
+        }
+        if !number.is_empty() {
+            // Equal numbers are equal texts, however many digits their documents show.
+            let n: Decimal = std::mem::take(&mut number).parse().unwrap();
+            text.push_str(&format!("\"{n}\""));
         }
         text.push(c);
         if in_string && !escaped && c == '\\' {

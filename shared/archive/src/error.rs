@@ -67,7 +67,9 @@ pub enum ArchiveError {
         source: serde_json::Error,
     },
     /// A file is another than its manifest says.
-    #[error("file {key} is another than its manifest says; a later run of that day may have replaced it: go by that one")]
+    #[error(
+        "file {key} is another than its manifest says; a later run of that day may have replaced it: go by that one"
+    )]
     Replaced {
         /// The object's key.
         key: String,

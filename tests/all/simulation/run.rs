@@ -13,11 +13,12 @@ use tidemark_model::Settings;
 use tidemark_model::time::DAY_MS;
 use tidemark_runtime::telemetry::chain;
 use tidemark_tests::arbitrary::Sent;
+use tidemark_tests::archived::archive;
 use tidemark_tests::{NOW_MS, options};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::archive::archive;
+use super::archive::{cut_is_exact, cut_restores, met};
 use super::check::{everything_is_true, report_is_true, rows_are_the_sums};
 use super::reach::{Fate, Reach, Waiting};
 use super::request::Request;
@@ -312,7 +313,7 @@ impl Run {
             world.lock().unwrap_or_else(PoisonError::into_inner).archives.push(archived);
             Ok(())
         });
-        self.invocations.push(Invocation { number, task, slices: Vec::new(), payload: Bytes::new(), slow: false });
+        self.invocations.push(Invocation { number, task, slices: Vec::new(), payload: Bytes::new(), slow: true });
     }
 
     async fn check_archives(&mut self) {
@@ -320,13 +321,13 @@ impl Run {
         for archived in archives {
             {
                 let mut world = self.world();
-                archived.is_exact(&world, self.settings.now_ms);
-                let met = archived.met(&world);
+                cut_is_exact(&archived, &world, self.settings.now_ms);
+                let met = met(&archived, &world);
                 world.met.extend(met);
             }
             if !std::mem::replace(&mut self.restored, true) {
                 let (options, settings) = (self.options.clone(), &self.settings);
-                archived.restores(&self.world, options, settings, &self.partitions, &self.sent).await;
+                cut_restores(&archived, &self.world, options, settings, &self.partitions, &self.sent).await;
             }
         }
     }

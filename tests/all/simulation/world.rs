@@ -6,9 +6,9 @@ use std::fmt::Debug;
 use tidemark_ledger::{Cursor, LaneId, Plan, Written};
 use tidemark_model::fold::sum;
 use tidemark_model::{Key, Known, Rows, State};
+use tidemark_tests::archived::Archived;
 use tidemark_tests::memory::{MemoryObjects, MemoryStore};
 
-use super::archive::Archived;
 use super::reach::Waiting;
 use super::request::{Reply, Request};
 

@@ -216,6 +216,7 @@ impl<'a> Log<'a> {
         for plan in plans {
             let seq = plan.plan.seq().unwrap_or_default();
             if seq != self.seq {
+                self.check_next(seq)?;
                 committed.push(self.choose(plan.previous.as_ref())?);
                 self.seq = seq;
                 self.written.clear();
@@ -225,15 +226,25 @@ impl<'a> Log<'a> {
         self.after = next;
         if self.after.is_none() {
             self.is_read = true;
+            self.check_next(self.seqs.end() + 1)?;
             committed.push(self.choose(Some(self.last))?);
         }
         Ok(committed)
     }
 
+    fn check_next(&self, seq: u64) -> Result<(), LedgerError> {
+        let next = self.seq + u64::from(!self.written.is_empty());
+        if seq == next { Ok(()) } else { Err(self.lacks(next)) }
+    }
+
     fn choose(&mut self, named: Option<&PlanId>) -> Result<(u64, WrittenPlan), LedgerError> {
-        let missing = || LedgerError::LogIncomplete { lane: self.lane.to_string(), seq: self.seq };
-        let at = self.written.iter().position(|plan| Some(&plan.plan) == named).ok_or_else(missing)?;
+        let at = self.written.iter().position(|plan| Some(&plan.plan) == named);
+        let at = at.ok_or_else(|| self.lacks(self.seq))?;
         Ok((self.seq, self.written.swap_remove(at)))
+    }
+
+    fn lacks(&self, seq: u64) -> LedgerError {
+        LedgerError::LogIncomplete { lane: self.lane.to_string(), seq }
     }
 }
 
