@@ -17,6 +17,7 @@ mod lane;
 mod off_thread;
 mod plan;
 mod rankings;
+mod redrive;
 mod requests;
 mod rows;
 mod store;
@@ -30,6 +31,7 @@ pub use lane::{Cursor, Lane, LaneId, PlanId};
 pub use off_thread::off_thread;
 pub use plan::{MAX_PLAN_BYTES, Plan};
 pub use rankings::Refreshed;
+pub use redrive::Redriven;
 pub use requests::Retry;
 pub use store::{
     Answer, AppRetention, Floor, Metered, Page, PlanPage, Row, RowPage, Segment, StatePage, Store, Units, Written,

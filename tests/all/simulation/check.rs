@@ -113,6 +113,8 @@ fn entities_are_as_the_newest_records_say(world: &World, partitions: &[Partition
         State::Sample(_) | State::TagSets(_) => false,
         State::Event(_) | State::Seen(_) => !ages,
         State::Product(_) | State::Order(_) | State::Item(_) => true,
+        // No change says so: see below.
+        State::SetAside(_) => false,
     };
     for Transition { key, version, after, .. } in fold(&changes, &Map::default()).transitions {
         if settled(&after) {
