@@ -117,7 +117,7 @@ impl Stack {
                 DynamoStore::new(clients.dynamodb.clone(), table_names()),
                 LedgerOptions { retry, seed, ..LedgerOptions::default() },
             ),
-            Quarantine::new(Bucket::new(clients.s3.clone(), BUCKET.to_owned()), 0),
+            Quarantine::new(Bucket::new(clients.s3.clone(), BUCKET.to_owned(), None), 0),
             Settings::default(),
         ));
         Ok(Self { aggregate, clients, dynamodb_url, s3_url, _objects: objects })

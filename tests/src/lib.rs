@@ -6,6 +6,7 @@ pub mod arbitrary;
 pub mod explore;
 pub mod faulty;
 pub mod memory;
+mod objects;
 pub mod oracle;
 pub mod values;
 

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use tidemark_archive::{ArchiveError, ObjectStore};
 use tidemark_ledger::{
     Answer, AppRetention, Cursor, Floor, LaneId, Metered, Page, PlanId, PlanPage, Row, RowPage, Segment, StatePage,
     Store, Units, Written,
@@ -15,6 +14,8 @@ use tidemark_model::rows::{Combine, TTL};
 use tidemark_model::views::{self, Ranking, Tables};
 use tidemark_model::{Decimal, Key, Known, Measures, Rows, State, Transition};
 use xxhash_rust::xxh3::xxh3_64;
+
+pub use crate::objects::MemoryObjects;
 
 #[derive(Clone, Default)]
 pub struct MemoryStore(Arc<Mutex<Items>>);
@@ -280,16 +281,5 @@ impl Store for MemoryStore {
         let items = self.items();
         // Two a page, so that paging is used.
         read(items.lanes.keys().filter(|lane| after.is_none_or(|after| *lane > after)).take(2).cloned().collect())
-    }
-}
-
-/// Objects in memory.
-#[derive(Clone, Default)]
-pub struct MemoryObjects(pub Arc<Mutex<BTreeMap<String, Vec<u8>>>>);
-
-impl ObjectStore for MemoryObjects {
-    async fn put(&self, key: &str, _content_type: &str, body: Vec<u8>) -> Result<(), ArchiveError> {
-        self.0.lock().unwrap().insert(key.to_owned(), body);
-        Ok(())
     }
 }

@@ -36,7 +36,8 @@ pub async fn run() -> Result<(), Error> {
     let config = config.inspect_err(|e| tracing::error!(error = %e, "function cannot start"))?;
     let clients = Clients::from_env(&config.ledger.retry).await;
     let tables = Tables { state: config.state_table, views: config.views_table };
-    let quarantine = Quarantine::new(Bucket::new(clients.s3, config.bucket), config.ledger.epoch);
+    let bucket = Bucket::new(clients.s3, config.bucket, config.kms_key);
+    let quarantine = Quarantine::new(bucket, config.ledger.epoch);
     let ledger = Ledger::new(DynamoStore::new(clients.dynamodb, tables), config.ledger);
     let aggregate = Aggregate::new(ledger, quarantine, config.settings);
     let (aggregate, namespace) = (&aggregate, config.metrics_namespace.as_str());

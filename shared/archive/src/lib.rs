@@ -1,7 +1,11 @@
 //! What Tidemark writes to S3, and how it looks there.
 
+mod bucket;
+mod error;
 mod quarantine;
 mod store;
 
+pub use bucket::Bucket;
+pub use error::ArchiveError;
 pub use quarantine::{Quarantine, SetAside};
-pub use store::{ArchiveError, Bucket, ObjectStore};
+pub use store::{Condition, Listed, Object, ObjectStore, Part};

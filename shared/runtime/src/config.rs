@@ -19,6 +19,8 @@ pub struct Config {
     pub views_table: String,
     /// `BUCKET`: archive and quarantine.
     pub bucket: String,
+    /// `KMS_KEY_ARN`: the key that encrypts objects; without one, S3's own.
+    pub kms_key: Option<String>,
     /// How records are read: `TOPICS`, `TIME_ZONE`, `CLOCK_SKEW_HOURS`, `LOW_STOCK_THRESHOLD`,
     /// `DECIMAL_SCALE`, `MAX_TAG_SETS`, `STORE_*`, and `*_RETENTION_DAYS` (0 keeps for ever where it may be 0).
     pub settings: Settings,
@@ -69,6 +71,7 @@ impl Config {
             state_table: source.required("STATE_TABLE")?,
             views_table: source.required("VIEWS_TABLE")?,
             bucket: source.required("BUCKET")?,
+            kms_key: variable("KMS_KEY_ARN").filter(|key| !key.is_empty()),
             settings: Settings {
                 routes: source.parsed("TOPICS", "topic=stream pairs with commas between them")?,
                 now_ms: 0,

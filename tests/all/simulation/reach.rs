@@ -1,17 +1,18 @@
 //! The world as an invocation reaches it: every request waits there until the run says what becomes of it.
 
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use bytes::Bytes;
 use fastrand::Rng;
-use tidemark_archive::{ArchiveError, ObjectStore};
+use tidemark_archive::{ArchiveError, Condition, Listed, Object, ObjectStore, Part};
 use tidemark_ledger::{
     Answer, AppRetention, Cursor, Floor, LaneId, Metered, Page, PlanId, PlanPage, Row, RowPage, Segment, StatePage,
     Store, StoreError, Units, Written,
 };
 use tidemark_model::views::Ranking;
 use tidemark_model::{Decimal, Key, Known, Measures, Transition};
-use tidemark_tests::memory::MemoryStore;
+use tidemark_tests::memory::{MemoryObjects, MemoryStore};
 use tokio::sync::oneshot;
 
 use super::request::{Reply, Request, now};
@@ -297,19 +298,94 @@ impl Store for Reach {
     }
 }
 
-impl ObjectStore for Reach {
-    async fn put(&self, key: &str, content_type: &str, body: Vec<u8>) -> Result<(), ArchiveError> {
-        let label = format!("sets records aside in {key}");
-        let failed = |source: Box<dyn std::error::Error + Send + Sync>| ArchiveError::Put {
+impl Reach {
+    /// Does something with the bucket's objects; its answer may be lost.
+    async fn with_object<T>(
+        &self,
+        label: &str,
+        key: &str,
+        done: impl Future<Output = Result<T, ArchiveError>> + Send,
+    ) -> Result<T, ArchiveError> {
+        let failed = |source: Box<dyn std::error::Error + Send + Sync>| ArchiveError::Unanswered {
             bucket: "bucket".to_owned(),
-            key: key.to_owned(),
+            object: key.to_owned(),
+            action: "s3",
             source,
         };
         let may = May { lose_its_answer: true, ..May::default() };
-        let fate = self.wait(&label, None, may).await.map_err(|error| failed(error.into()))?;
-        let objects = self.world().objects.clone();
-        objects.put(key, content_type, body).await?;
-        self.note(&label, "done");
-        if matches!(fate, Fate::AnswerLost(_)) { Err(failed("answer lost".into())) } else { Ok(()) }
+        let fate = self.wait(label, None, may).await.map_err(|error| failed(error.into()))?;
+        let answer = done.await?;
+        self.note(label, "done");
+        if matches!(fate, Fate::AnswerLost(_)) { Err(failed("answer lost".into())) } else { Ok(answer) }
+    }
+
+    fn objects(&self) -> MemoryObjects {
+        self.world().objects.clone()
+    }
+}
+
+impl ObjectStore for Reach {
+    async fn put(&self, key: &str, content_type: &str, body: Vec<u8>) -> Result<(), ArchiveError> {
+        let objects = self.objects();
+        self.with_object(&format!("sets records aside in {key}"), key, objects.put(key, content_type, body)).await
+    }
+
+    async fn put_if(
+        &self,
+        key: &str,
+        content_type: &str,
+        body: Vec<u8>,
+        condition: &Condition,
+    ) -> Result<Option<String>, ArchiveError> {
+        let objects = self.objects();
+        let done = objects.put_if(key, content_type, body, condition);
+        self.with_object(&format!("writes object {key} if {condition:?}"), key, done).await
+    }
+
+    async fn get(&self, key: &str) -> Result<Option<Object>, ArchiveError> {
+        let objects = self.objects();
+        self.with_object(&format!("reads object {key}"), key, objects.get(key)).await
+    }
+
+    async fn size(&self, key: &str) -> Result<Option<u64>, ArchiveError> {
+        let objects = self.objects();
+        self.with_object(&format!("reads the size of object {key}"), key, objects.size(key)).await
+    }
+
+    async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Bytes, ArchiveError> {
+        let objects = self.objects();
+        self.with_object(&format!("reads {range:?} of object {key}"), key, objects.get_range(key, range)).await
+    }
+
+    async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Vec<Listed>, ArchiveError> {
+        let objects = self.objects();
+        self.with_object(&format!("lists objects under {prefix}"), prefix, objects.list(prefix, after)).await
+    }
+
+    async fn delete(&self, key: &str) -> Result<(), ArchiveError> {
+        let objects = self.objects();
+        self.with_object(&format!("deletes object {key}"), key, objects.delete(key)).await
+    }
+
+    async fn begin_upload(&self, key: &str, content_type: &str) -> Result<String, ArchiveError> {
+        let objects = self.objects();
+        self.with_object(&format!("begins an upload of {key}"), key, objects.begin_upload(key, content_type)).await
+    }
+
+    async fn upload_part(&self, key: &str, upload: &str, number: i32, body: Bytes) -> Result<Part, ArchiveError> {
+        let objects = self.objects();
+        let done = objects.upload_part(key, upload, number, body);
+        self.with_object(&format!("uploads part {number} of {key}"), key, done).await
+    }
+
+    async fn complete_upload(&self, key: &str, upload: &str, parts: &[Part]) -> Result<(), ArchiveError> {
+        let objects = self.objects();
+        self.with_object(&format!("completes the upload of {key}"), key, objects.complete_upload(key, upload, parts))
+            .await
+    }
+
+    async fn abort_upload(&self, key: &str, upload: &str) -> Result<(), ArchiveError> {
+        let objects = self.objects();
+        self.with_object(&format!("aborts the upload of {key}"), key, objects.abort_upload(key, upload)).await
     }
 }
