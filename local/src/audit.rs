@@ -13,21 +13,17 @@ use tidemark_runtime::{Clients, now_ms};
 
 use crate::cli::Audit;
 use crate::show;
-use crate::stack::{STATE_TABLE, VIEWS_TABLE, sdk_config};
+use crate::stack::{STATE_TABLE, VIEWS_TABLE, named, sdk_config};
 
 /// Audits the tables and prints what was found; fails if drift remains or the audit is unfinished.
 ///
 /// # Errors
 /// If the tables are not named or a request fails.
 pub async fn run(asked: &Audit) -> Result<ExitCode, Box<dyn Error>> {
-    let local = |name: &str| asked.dynamodb_endpoint.is_some().then(|| name.to_owned());
-    let named = |given: &Option<String>, variable: &str, option: &str, default: &str| {
-        let named = given.clone().or_else(|| std::env::var(variable).ok()).or_else(|| local(default));
-        named.ok_or_else(|| format!("which table? Say it by {option}, or by the variable {variable}"))
-    };
+    let local = |name| asked.dynamodb_endpoint.is_some().then_some(name);
     let tables = Tables {
-        state: named(&asked.state_table, "STATE_TABLE", "--state-table", STATE_TABLE)?,
-        views: named(&asked.views_table, "VIEWS_TABLE", "--views-table", VIEWS_TABLE)?,
+        state: named("table", &asked.state_table, "--state-table", "STATE_TABLE", local(STATE_TABLE))?,
+        views: named("table", &asked.views_table, "--views-table", "VIEWS_TABLE", local(VIEWS_TABLE))?,
     };
     // Who audits waits at the terminal: a store that is not there is said soon.
     let retry = Retry { initial: Duration::from_millis(200), cap: Duration::from_secs(10), ..Retry::default() };

@@ -82,6 +82,8 @@ pub enum Command {
     /// Recomputes every row of a deployment from its entities, beside running invocations, and says
     /// which have drifted. Ends with status 1 if drift remains or the audit could not be finished.
     Audit(Audit),
+    /// Lists the records that were set aside, shows them, mends them, and counts them after all.
+    Quarantine(Quarantine),
 }
 
 /// How an audit is done.
@@ -120,6 +122,73 @@ pub struct Audit {
     /// retention was ever changed. Then sellers' totals, deleted products and windows are compared exactly.
     #[arg(long)]
     pub nothing_forgotten: bool,
+}
+
+/// What is done with records that were set aside, and with which.
+#[derive(Clone, Debug, Args)]
+pub struct Quarantine {
+    /// What is done.
+    #[command(subcommand)]
+    pub action: Action,
+
+    /// Of this topic.
+    #[arg(long, global = true, value_name = "NAME")]
+    pub topic: Option<String>,
+
+    /// Of this partition.
+    #[arg(long, global = true, value_name = "NUMBER")]
+    pub partition: Option<i32>,
+
+    /// At this offset.
+    #[arg(long, global = true, value_name = "NUMBER")]
+    pub offset: Option<i64>,
+
+    /// Prints one JSON document on standard output.
+    #[arg(long, global = true)]
+    pub json: bool,
+
+    /// Uses a DynamoDB at this URL instead of AWS by the environment's region and credentials (an
+    /// emulator on this machine needs none).
+    #[arg(long, global = true, value_name = "URL")]
+    pub dynamodb_endpoint: Option<String>,
+
+    /// Uses an S3 at this URL, likewise.
+    #[arg(long, global = true, value_name = "URL")]
+    pub s3_endpoint: Option<String>,
+
+    /// The bucket [default: the variable BUCKET; with a URL of S3, tidemark].
+    #[arg(long, global = true, value_name = "NAME")]
+    pub bucket: Option<String>,
+
+    /// The table of entities [default: the variable STATE_TABLE; with a URL of DynamoDB, tidemark-state].
+    #[arg(long, global = true, value_name = "NAME")]
+    pub state_table: Option<String>,
+
+    /// The table of rows [default: the variable VIEWS_TABLE; with a URL of DynamoDB, tidemark-views].
+    #[arg(long, global = true, value_name = "NAME")]
+    pub views_table: Option<String>,
+}
+
+/// What is done with records that were set aside.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Action {
+    /// Lists them: where from, when, why, and how each stands.
+    List,
+    /// Shows them whole.
+    Show,
+    /// Keeps another value beside the one record that is named; the next redrive takes that.
+    Fix {
+        /// The new value; `-` is standard input.
+        #[arg(long, value_name = "FILE")]
+        value: PathBuf,
+    },
+    /// Counts them, mended or by how records are read now (the function's environment variables say how). Each
+    /// counts once, however often that is done. Ends with status 1 if any remains set aside.
+    Redrive {
+        /// All of them, where nothing else says which.
+        #[arg(long)]
+        all: bool,
+    },
 }
 
 /// A file to play.

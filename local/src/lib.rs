@@ -10,6 +10,7 @@ pub mod document;
 pub mod embedded;
 pub mod feed;
 pub mod play;
+pub mod quarantine;
 pub mod show;
 pub mod stack;
 pub mod tables;

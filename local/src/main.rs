@@ -7,7 +7,7 @@ use clap::Parser;
 use tidemark_local::cli::{Command, Options};
 use tidemark_local::document::Document;
 use tidemark_local::stack::Stack;
-use tidemark_local::{audit, delivery, feed, play, show};
+use tidemark_local::{audit, delivery, feed, play, quarantine, show};
 use tidemark_runtime::telemetry::start_logging;
 
 #[tokio::main]
@@ -16,6 +16,7 @@ async fn main() -> ExitCode {
     start_logging(std::io::stderr, "error");
     let done = match &options.command {
         Some(Command::Audit(options)) => audit::run(options).await,
+        Some(Command::Quarantine(options)) => quarantine::run(options).await,
         None => run(&options).await.map(|()| ExitCode::SUCCESS),
     };
     match done {

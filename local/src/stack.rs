@@ -128,6 +128,21 @@ fn table_names() -> Tables {
     Tables { state: STATE_TABLE.to_owned(), views: VIEWS_TABLE.to_owned() }
 }
 
+/// A resource's name: the one given, or the environment's, or that of the local stack where that is meant.
+///
+/// # Errors
+/// If it has none, asking which.
+pub fn named(
+    what: &str,
+    given: &Option<String>,
+    option: &str,
+    variable: &str,
+    local: Option<&str>,
+) -> Result<String, String> {
+    let named = given.clone().or_else(|| std::env::var(variable).ok()).or_else(|| local.map(str::to_owned));
+    named.ok_or_else(|| format!("which {what}? Say it by {option}, or by the variable {variable}"))
+}
+
 /// What clients of an endpoint are made of: an embedded one's, or AWS's own if none is given. The
 /// environment says the rest, but for the credentials of what takes any.
 pub async fn sdk_config(url: Option<&str>, embedded: bool) -> SdkConfig {

@@ -211,8 +211,10 @@ mod tests {
             let step = |offset: i64| Transition { counter: offset as u64, ..transition(offset, &noise(offset)) };
             Plan { transitions: covered.iter().map(|one| step(one.offset())).collect(), points: vec![] }
         };
+        let bytes = |offset| covering(&[Covered::Reject(offset)]).encode(MAX_PLAN_BYTES).unwrap().len();
+        let most_bytes = (10..14).map(bytes).max().unwrap();
         let free = vec![Transition { counter: 99, ..transition(99, "") }];
-        let plans = Plan::split(free, &rejects(10..14), covering, Some(20), 700).unwrap();
+        let plans = Plan::split(free, &rejects(10..14), covering, Some(20), most_bytes).unwrap();
         let outline: Vec<_> = plans.iter().map(|planned| (offsets(&planned.plan), planned.through)).collect();
         assert_eq!(
             outline,

@@ -40,7 +40,7 @@ impl SetAside {
 }
 
 /// Where a record came from: what names it for good.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Origin {
     /// The event source: its ARN, or the bootstrap servers.
     pub source: String,
