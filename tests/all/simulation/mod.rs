@@ -32,7 +32,7 @@ const SEEDS: u64 = 5_000;
 const SEEDS_TO_SEE: u64 = 5_000;
 
 /// What must happen in some of the runs, or they show little.
-const HAPPENS: [&str; 16] = [
+const HAPPENS: [&str; 17] = [
     "answer lost",
     "throttled",
     "timed out",
@@ -44,6 +44,7 @@ const HAPPENS: [&str; 16] = [
     "discard",
     "forgotten",
     "an audit",
+    "redriven",
     "redone",
     "conflicted",
     "overtaken",
