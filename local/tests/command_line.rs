@@ -116,6 +116,50 @@ async fn an_audit_ends_with_its_verdict_and_repairs_what_it_is_told_to() {
     assert!(clean && text.contains("\nNo drift in "), "{text}");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_set_aside_is_listed_shown_mended_and_redriven() {
+    let options = Options::parse_from(["tidemark"]);
+    let stack = Stack::start(&options).await.unwrap();
+    let logs = feed::logs(&[], 2).unwrap();
+    let played = play::play(&stack.aggregate, &logs, delivery::waves(&logs, &options)).await.unwrap();
+    let quarantine = async |arguments: &[&str]| {
+        let stores = ["--dynamodb-endpoint", &stack.dynamodb_url, "--s3-endpoint", &stack.s3_url];
+        let all: Vec<String> = ["quarantine"].iter().chain(arguments).chain(&stores).map(|s| (*s).to_owned()).collect();
+        let run = move || tidemark(&all.iter().map(String::as_str).collect::<Vec<_>>());
+        let output = tokio::task::spawn_blocking(run).await.unwrap();
+        let text = String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap();
+        (output.status.success(), text)
+    };
+    let (done, text) = quarantine(&["list"]).await;
+    assert!(done && text.contains("4 records: 4 set aside, 0 fixed, 0 redriven, 0 not committed."), "{text}");
+    let (done, text) = quarantine(&["redrive", "--all"]).await;
+    assert!(!done && text.contains("4 records: 0 count, 4 remain set aside."), "{text}");
+    let (done, text) = quarantine(&["fix", "--value", "/does/not/exist"]).await;
+    assert!(!done && text.contains("4 records fit; name one by --topic, --partition and --offset"), "{text}");
+
+    let bad = played.rejects.iter().find(|reject| reject.topic == "analytics.metrics").unwrap();
+    let (partition, offset) = (bad.partition.to_string(), bad.offset.to_string());
+    let one = ["--topic", &bad.topic, "--partition", &partition, "--offset", &offset];
+    let mended = tempfile::NamedTempFile::new().unwrap();
+    let value = r#"{"appId": "mended", "metricName": "m", "metricType": "gauge", "value": 1}"#;
+    std::fs::write(mended.path(), value).unwrap();
+    let fix = ["fix", "--value", mended.path().to_str().unwrap()];
+    let (done, text) = quarantine(&[&fix[..], &one].concat()).await;
+    assert!(done && text.contains(&format!("quarantine/{}/{partition}/{offset}.fixed.json", bad.topic)), "{text}");
+    let (done, text) = quarantine(&[&["show"][..], &one].concat()).await;
+    assert!(done && text.contains(value) && text.contains(&bad.reason) && text.contains("state  fixed"), "{text}");
+    for (outcome, standing) in [("counts now", "redriven"), ("counted already", "redriven")] {
+        let (done, text) = quarantine(&[&["redrive"][..], &one].concat()).await;
+        assert!(done && text.contains(outcome) && text.contains("1 records: 1 count, 0 remain"), "{text}");
+        let (_, text) = quarantine(&[&["list", "--json"][..], &one].concat()).await;
+        let listed: Value = serde_json::from_str(&text).expect("one JSON document and nothing else");
+        assert_eq!((&listed[0]["state"], &listed[0]["offset"]), (&standing.into(), &bad.offset.into()));
+    }
+    let tables = stack.aggregate.ledger.store().read_tables(feed::clock_ms(&logs)).await.unwrap();
+    let metrics = tables.of("METRIC").filter(|(key, _)| key.pk.starts_with("METRIC#mended#"));
+    assert_eq!(metrics.count(), 2, "a minute and a quarter of an hour");
+}
+
 #[test]
 fn wrong_options_say_what_is_right() {
     for (arguments, expected) in [
@@ -126,6 +170,8 @@ fn wrong_options_say_what_is_right() {
         (&["--batch-size", "10001"], "10001 is not in 1..=10000"),
         (&["audit"], "which table? Say it by --state-table, or by the variable STATE_TABLE"),
         (&["--json", "audit"], "cannot be used with"),
+        (&["quarantine", "list", "--dynamodb-endpoint", "http://127.0.0.1:1"], "which bucket? Say it by --bucket"),
+        (&["quarantine", "fix"], "--value <FILE>"),
         (&["audit", "--segments", "0"], "0 is not in 1..=1000"),
         (&["--s3-endpoint", "http://127.0.0.1:1"], "bucket tidemark cannot be created at http://127.0.0.1:1"),
     ] {

@@ -14,6 +14,7 @@ mod fuzz;
 mod golden;
 mod laws;
 mod protocol;
+mod quarantine;
 mod rankings;
 mod regressions;
 mod requests;
