@@ -39,12 +39,12 @@ pub(crate) struct Planned {
     pub(crate) through: Option<i64>,
 }
 
-/// What records without an identity do: at their offsets, in ascending order.
+/// What happens once because `through` passes an offset once; in the order of the offsets.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Covered<'a> {
-    /// A metric's point.
+    /// A metric's point is counted.
     Point(&'a Point),
-    /// A record set aside, counted.
+    /// A record is set aside.
     Reject(i64),
 }
 
