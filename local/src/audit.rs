@@ -1,4 +1,4 @@
-//! The audit on the command line: where the tables are, progress, and the verdict.
+//! The audit on the command line: progress, and the verdict.
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -7,34 +7,18 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use tidemark_ledger::dynamo::{DynamoStore, Tables};
-use tidemark_ledger::{AuditOptions, Call, Ledger, Options, Retry, Scanned};
-use tidemark_runtime::{Clients, now_ms};
+use tidemark_ledger::{AuditOptions, Call, Scanned};
+use tidemark_runtime::now_ms;
 
 use crate::cli::Audit;
-use crate::show;
-use crate::stack::{STATE_TABLE, VIEWS_TABLE, named, sdk_config};
+use crate::{deployment, show};
 
 /// Audits the tables and prints what was found; fails if drift remains or the audit is unfinished.
 ///
 /// # Errors
 /// If the tables are not named or a request fails.
 pub async fn run(asked: &Audit) -> Result<ExitCode, Box<dyn Error>> {
-    let local = |name| asked.dynamodb_endpoint.is_some().then_some(name);
-    let tables = Tables {
-        state: named("table", &asked.state_table, "--state-table", "STATE_TABLE", local(STATE_TABLE))?,
-        views: named("table", &asked.views_table, "--views-table", "VIEWS_TABLE", local(VIEWS_TABLE))?,
-    };
-    // Who audits waits at the terminal: a store that is not there is said soon.
-    let retry = Retry { initial: Duration::from_millis(200), cap: Duration::from_secs(10), ..Retry::default() };
-    let clients = match &asked.dynamodb_endpoint {
-        Some(url) => {
-            let config = sdk_config(Some(url), false).await;
-            Clients::new(&config, &config, &retry)
-        }
-        None => Clients::from_env(&retry).await,
-    };
-    let ledger = Ledger::new(DynamoStore::new(clients.dynamodb, tables), Options { retry, ..Options::default() });
+    let ledger = deployment::ledger(&asked.deployment).await?;
     let options = AuditOptions {
         segments: asked.segments,
         rounds: asked.rounds as usize,

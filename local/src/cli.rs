@@ -84,6 +84,9 @@ pub enum Command {
     Audit(Audit),
     /// Lists the records that were set aside, shows them, mends them, and counts them after all.
     Quarantine(Quarantine),
+    /// Erases a person from a deployment, beside running invocations: what remains of them is pseudonymous, and
+    /// no count changes. Ends with status 1 if something still names them.
+    Erase(Erase),
 }
 
 /// How an audit is done.
@@ -105,6 +108,48 @@ pub struct Audit {
     #[arg(long)]
     pub json: bool,
 
+    /// Where the tables are.
+    #[command(flatten)]
+    pub deployment: Deployment,
+
+    /// Says that nothing was forgotten before its rows: TOMBSTONE_RETENTION_DAYS is 0 and always was, and no
+    /// retention was ever changed. Then sellers' totals, deleted products and windows are compared exactly.
+    #[arg(long)]
+    pub nothing_forgotten: bool,
+}
+
+/// Who is erased, and how.
+#[derive(Clone, Debug, Args)]
+pub struct Erase {
+    /// The app, or the service, whose user is erased.
+    #[arg(long)]
+    pub app: Option<String>,
+
+    /// Erases a user of the app: their events keep what is counted, and lose all else.
+    #[arg(long, value_name = "ID")]
+    pub user: Option<String>,
+
+    /// Erases a customer of the shop: their orders become those of a pseudonym. Erase them in the shop's
+    /// database first, or its next records bring them back.
+    #[arg(long, value_name = "ID")]
+    pub customer: Option<String>,
+
+    /// Says how much names the person, and changes nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+
+    /// Prints one JSON document on standard output.
+    #[arg(long)]
+    pub json: bool,
+
+    /// Where the tables are.
+    #[command(flatten)]
+    pub deployment: Deployment,
+}
+
+/// Where a deployment's tables are.
+#[derive(Clone, Debug, Args)]
+pub struct Deployment {
     /// Uses a DynamoDB at this URL instead of AWS by the environment's region and credentials (an
     /// emulator on this machine needs none).
     #[arg(long, value_name = "URL")]
@@ -117,11 +162,6 @@ pub struct Audit {
     /// The table of rows [default: the variable VIEWS_TABLE; with a URL, tidemark-views].
     #[arg(long, value_name = "NAME")]
     pub views_table: Option<String>,
-
-    /// Says that nothing was forgotten before its rows: TOMBSTONE_RETENTION_DAYS is 0 and always was, and no
-    /// retention was ever changed. Then sellers' totals, deleted products and windows are compared exactly.
-    #[arg(long)]
-    pub nothing_forgotten: bool,
 }
 
 /// What is done with records that were set aside, and with which.

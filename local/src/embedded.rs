@@ -14,6 +14,7 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 
 use crate::cli::Place;
+use crate::embedded_s3::EmbeddedS3;
 
 /// The credentials that the embedded S3 accepts; the embedded DynamoDB accepts any.
 pub const ACCESS_KEY: &str = "tidemark";
@@ -56,8 +57,7 @@ pub async fn start_s3(place: &Place, port: u16, bucket: &str) -> io::Result<(Str
 
 async fn serve_s3(folder: &Path, port: u16, bucket: &str) -> io::Result<String> {
     std::fs::create_dir_all(folder.join(bucket))?;
-    let files = s3s_fs::FileSystem::new(folder).map_err(|e| io::Error::other(format!("{e:?}")))?;
-    let mut service = S3ServiceBuilder::new(files);
+    let mut service = S3ServiceBuilder::new(EmbeddedS3::new(folder.to_owned())?);
     service.set_auth(SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
     let service = service.build();
     let listener = listen(port, "--s3-port").await?;

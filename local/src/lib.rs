@@ -6,8 +6,11 @@
 pub mod audit;
 pub mod cli;
 pub mod delivery;
+pub mod deployment;
 pub mod document;
 pub mod embedded;
+mod embedded_s3;
+pub mod erase;
 pub mod feed;
 pub mod play;
 pub mod quarantine;

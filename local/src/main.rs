@@ -3,11 +3,13 @@
 use std::error::Error;
 use std::process::ExitCode;
 
+use archive::Caller;
 use clap::Parser;
+use tidemark_ledger::Call;
 use tidemark_local::cli::{Command, Options};
 use tidemark_local::document::Document;
 use tidemark_local::stack::Stack;
-use tidemark_local::{audit, delivery, feed, play, quarantine, show};
+use tidemark_local::{audit, delivery, erase, feed, play, quarantine, show};
 use tidemark_runtime::telemetry::start_logging;
 
 #[tokio::main]
@@ -17,12 +19,13 @@ async fn main() -> ExitCode {
     let done = match &options.command {
         Some(Command::Audit(options)) => audit::run(options).await,
         Some(Command::Quarantine(options)) => quarantine::run(options).await,
+        Some(Command::Erase(options)) => erase::run(options).await,
         None => run(&options).await.map(|()| ExitCode::SUCCESS),
     };
     match done {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("tidemark: {}", aggregate::chain(error.as_ref()));
+            eprintln!("tidemark: {}", tidemark_runtime::telemetry::chain(error.as_ref()));
             ExitCode::FAILURE
         }
     }
@@ -33,12 +36,15 @@ async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let stack = Stack::start(options).await?;
     feed::append_to(stack.aggregate.ledger.store(), &mut logs).await?;
     let played = play::play(&stack.aggregate, &logs, delivery::waves(&logs, options)).await?;
-    let tables = stack.aggregate.ledger.store().read_tables(feed::clock_ms(&logs)).await?;
+    let now_ms = feed::clock_ms(&logs);
+    let tables = stack.aggregate.ledger.store().read_tables(now_ms).await?;
     let document = Document::new(&tables, &played)?;
     if options.json {
         println!("{}", serde_json::to_string(&document)?);
     } else if !options.no_play {
         println!("{}\n{}", show::views(&document), show::cost(&played));
+        let daily = stack.archive.daily(now_ms, Caller("tidemark"), Call { now_ms, deadline: None }).await?;
+        println!("{}", show::snapshot(&daily, &stack));
     }
     if options.serve {
         eprint!("{}", show::serving(&stack));

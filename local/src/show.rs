@@ -4,16 +4,18 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use archive::Daily;
 use comfy_table::{CellAlignment, Table, presets::UTF8_FULL_CONDENSED};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
-use tidemark_ledger::Audit;
+use tidemark_archive::manifest::Holds;
+use tidemark_ledger::{Audit, Erased};
 use tidemark_model::{Decimal, Origin};
 
 use crate::document::Document;
 use crate::play::Played;
 use crate::quarantine::{Content, Listed, Outcome, Shown, Standing};
-use crate::stack::Stack;
+use crate::stack::{BUCKET, Stack};
 
 /// Rows of a table that are shown.
 const SHOWN: usize = 10;
@@ -73,6 +75,31 @@ pub fn cost(played: &Played) -> String {
             writeln!(text, "  {}-{} offset {}: {}", reject.topic, reject.partition, reject.offset, reject.reason);
     }
     text
+}
+
+/// Where a snapshot lies, and what it holds.
+pub fn snapshot(daily: &Daily, stack: &Stack) -> String {
+    let manifest = match daily {
+        Daily::Done(manifest) => manifest,
+        Daily::Continues { run, .. } | Daily::Busy { run, .. } => return format!("Snapshot {run} is not finished\n"),
+    };
+    let where_it_lies = match &stack.folder {
+        Some(folder) => folder.display().to_string(),
+        None => format!("bucket {BUCKET} at {}, gone with it; --store FOLDER keeps the files", stack.s3_url),
+    };
+    let snapshot = manifest.files.iter().find(|file| file.holds == Holds::Snapshot);
+    format!(
+        "Snapshot of {}: {} rows and {} entities in {} files, {:.1} kB, for {:.0} read units, in\n  {where_it_lies}\n  \
+         {}\n  manifests/{}.json lists them all\n",
+        manifest.date,
+        manifest.rows,
+        manifest.entities,
+        manifest.files.len(),
+        manifest.bytes() as f64 / 1_000.0,
+        manifest.units.read,
+        snapshot.map_or("", |file| file.key.as_str()),
+        manifest.run,
+    )
 }
 
 /// What an audit found: drifted numbers, a table of the views, and the verdict.
@@ -195,6 +222,13 @@ fn content(content: &Content) -> String {
         Content::Text(text) => text.clone(),
         Content::Base64(base64) => format!("no UTF-8; in base64 {base64}"),
         Content::None(why) => format!("({why})"),
+/// What an erasure did, or would do.
+pub fn erased(erased: &Erased, dry_run: bool) -> String {
+    let Erased { found, erased, left, looks } = erased;
+    match (dry_run, left) {
+        (true, _) => format!("{found} events or orders name the person; nothing was changed."),
+        (_, 0) => format!("Erased from {erased} events or orders; none names the person any more (looks {looks})."),
+        _ => format!("NOT FINISHED: erased from {erased} events or orders, but {left} still came (looks {looks})."),
     }
 }
 

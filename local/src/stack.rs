@@ -1,8 +1,10 @@
-//! The running stack: stores and the aggregate function on them.
+//! The running stack: stores, and the functions on them.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use aggregate::Aggregate;
+use archive::Archive;
 use aws_config::retry::RetryConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider};
@@ -28,16 +30,23 @@ pub const REGION: &str = "us-east-1";
 /// The function as the local stack runs it.
 pub type LocalAggregate = Aggregate<DynamoStore, Bucket>;
 
+/// The scheduled function as the local stack runs it.
+pub type LocalArchive = Archive<DynamoStore, Bucket>;
+
 /// What runs.
 pub struct Stack {
-    /// The function.
+    /// The function that counts.
     pub aggregate: Arc<LocalAggregate>,
+    /// The function that archives.
+    pub archive: Arc<LocalArchive>,
     /// The clients of its stores.
     pub clients: Clients,
     /// DynamoDB's URL.
     pub dynamodb_url: String,
     /// S3's URL.
     pub s3_url: String,
+    /// Where the bucket's objects lie as files, if they stay.
+    pub folder: Option<PathBuf>,
     /// Keeps S3's data while the stack runs.
     _objects: Option<TempDir>,
 }
@@ -112,15 +121,18 @@ impl Stack {
         // Plan ids must be fresh: only a store that begins empty may repeat a seed's.
         let begins_empty = options.store == Place::Memory && options.dynamodb_endpoint.is_none();
         let seed = options.chaos.filter(|_| begins_empty);
-        let aggregate = Arc::new(Aggregate::new(
-            Ledger::new(
-                DynamoStore::new(clients.dynamodb.clone(), table_names()),
-                LedgerOptions { retry, seed, ..LedgerOptions::default() },
-            ),
-            Quarantine::new(Bucket::new(clients.s3.clone(), BUCKET.to_owned(), None), 0),
-            Settings::default(),
-        ));
-        Ok(Self { aggregate, clients, dynamodb_url, s3_url, _objects: objects })
+        let ledger = || {
+            let options = LedgerOptions { retry, seed, ..LedgerOptions::default() };
+            Ledger::new(DynamoStore::new(clients.dynamodb.clone(), table_names()), options)
+        };
+        let bucket = || Bucket::new(clients.s3.clone(), BUCKET.to_owned(), None);
+        let aggregate = Arc::new(Aggregate::new(ledger(), Quarantine::new(bucket(), 0), Settings::default()));
+        let archive = Arc::new(Archive { ledger: ledger(), objects: bucket(), options: archive::Options::default() });
+        let folder = match &options.store {
+            Place::Folder(folder) if options.s3_endpoint.is_none() => Some(folder.join("s3").join(BUCKET)),
+            _ => None,
+        };
+        Ok(Self { aggregate, archive, clients, dynamodb_url, s3_url, folder, _objects: objects })
     }
 }
 

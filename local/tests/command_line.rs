@@ -160,6 +160,34 @@ async fn what_was_set_aside_is_listed_shown_mended_and_redriven() {
     assert_eq!(metrics.count(), 2, "a minute and a quarter of an hour");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_erasure_says_what_there_is_erases_it_and_finds_nothing_then() {
+    let options = Options::parse_from(["tidemark"]);
+    let stack = Stack::start(&options).await.unwrap();
+    let logs = feed::logs(&[], 2).unwrap();
+    play::play(&stack.aggregate, &logs, delivery::waves(&logs, &options)).await.unwrap();
+    let erase = async |arguments: &[&str]| {
+        let mut all = vec!["erase", "--dynamodb-endpoint", &stack.dynamodb_url];
+        all.extend(arguments);
+        let all: Vec<String> = all.into_iter().map(str::to_owned).collect();
+        let run = move || tidemark(&all.iter().map(String::as_str).collect::<Vec<_>>());
+        let output = tokio::task::spawn_blocking(run).await.unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let rows = stack.aggregate.ledger.store().read_tables(0).await.unwrap().rows;
+    let customer = rows.iter().find_map(|(key, _)| key.id("CUSTOMER", "METRICS#CURRENT")).unwrap();
+    let text = erase(&["--customer", &customer, "--dry-run"]).await;
+    assert!(text.contains(" name the person; nothing was changed"), "{text}");
+    let document: Value = serde_json::from_str(&erase(&["--customer", &customer, "--json"]).await).unwrap();
+    assert!(document["erased"].as_u64().unwrap() > 0 && document["left"] == 0, "{document}");
+    assert_eq!(document["erased"], document["found"]);
+    let text = erase(&["--customer", &customer]).await;
+    assert!(text.contains("Erased from 0 events or orders; none names the person"), "{text}");
+    let text = erase(&["--app", "nowhere", "--user", "nobody"]).await;
+    assert!(text.contains("Erased from 0 events"), "{text}");
+}
+
 #[test]
 fn wrong_options_say_what_is_right() {
     for (arguments, expected) in [
@@ -173,6 +201,9 @@ fn wrong_options_say_what_is_right() {
         (&["quarantine", "list", "--dynamodb-endpoint", "http://127.0.0.1:1"], "which bucket? Say it by --bucket"),
         (&["quarantine", "fix"], "--value <FILE>"),
         (&["audit", "--segments", "0"], "0 is not in 1..=1000"),
+        (&["erase", "--user", "u"], "who? Say it by --app and --user, or by --customer"),
+        (&["erase", "--app", "a", "--customer", "c"], "who? Say it by --app and --user, or by --customer"),
+        (&["erase", "--customer", "c"], "which table? Say it by --state-table, or by the variable STATE_TABLE"),
         (&["--s3-endpoint", "http://127.0.0.1:1"], "bucket tidemark cannot be created at http://127.0.0.1:1"),
     ] {
         let output = tidemark(arguments);

@@ -242,7 +242,7 @@ async fn the_embedded_dynamodb_is_audited_and_repaired_alike() {
     let normal = |audit: &Audit| found(audit).iter().map(|said| zeros(said)).collect::<BTreeSet<_>>();
     let audit = function.ledger.audit(&looking(), call()).await.unwrap();
     assert_eq!(normal(&audit), said);
-    let repaired = function.audit(&repairing(), call()).await;
+    let repaired = archive::audit(&function.ledger, &repairing(), call()).await;
     assert_eq!(normal(&repaired), said);
     assert_eq!((repaired.remaining(), repaired.total().undecided), (0, 0), "{repaired:?}");
     for at in [100, 200] {
@@ -253,7 +253,7 @@ async fn the_embedded_dynamodb_is_audited_and_repaired_alike() {
     for ranking in rankings() {
         let rows = function.ledger.store().read_tables(NOW_MS).await.unwrap().rows;
         let present = rows.iter().filter(|(key, row)| ranking_of(key) == Some(ranking) && ranking.is_present(row));
-        assert_eq!(function.ledger.store().top(ranking, 100).await.unwrap().len(), present.count());
+        assert_eq!(function.ledger.store().top(ranking, 100).await.unwrap().value.len(), present.count());
     }
 }
 

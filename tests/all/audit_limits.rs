@@ -82,10 +82,11 @@ async fn a_tombstone_that_was_forgotten_is_no_drift_unless_the_operator_says_tha
     store.items().entities.retain(|key, _| key.pk != "PRODUCT#4");
     let before = store.tables().rows;
     // Today's settings keep tombstones for ever, and say nothing of former ones.
-    let audit = function.audit(&AuditOptions { repair: true, ..AuditOptions::default() }, call()).await;
+    let audit =
+        archive::audit(&function.ledger, &AuditOptions { repair: true, ..AuditOptions::default() }, call()).await;
     assert_eq!((audit.total().drifted, audit.views["sellers"].forgotten), (0, 1), "{audit:?}");
     assert_eq!(store.tables().rows, before);
-    assert!(function.audit(&looking(), call()).await.total().drifted > 0);
+    assert!(archive::audit(&function.ledger, &looking(), call()).await.total().drifted > 0);
 }
 
 #[tokio::test]
@@ -145,7 +146,7 @@ async fn a_number_that_does_not_read_is_said_and_the_other_rows_are_repaired() {
         let update = update.expression_attribute_names("#n", "value").expression_attribute_values(":n", value);
         update.send().await.unwrap();
     }
-    let audit = stack.aggregate.audit(&repairing(), call()).await;
+    let audit = archive::audit(&stack.aggregate.ledger, &repairing(), call()).await;
     let said: Vec<_> =
         audit.drift.iter().map(|d| (d.pk.as_str(), d.measure.as_str(), d.repaired, d.unreadable)).collect();
     let wanted = [
@@ -176,7 +177,7 @@ async fn an_audit_that_has_no_time_left_says_so() {
     let function = aggregate(MemoryStore::default(), MemoryObjects::default(), 1);
     let past = Call { now_ms: NOW_MS, deadline: Some(Instant::now()) };
     assert!(matches!(function.ledger.audit(&looking(), past).await, Err(LedgerError::Deadline)));
-    let audit = function.audit(&looking(), past).await;
+    let audit = archive::audit(&function.ledger, &looking(), past).await;
     assert_eq!((audit.unfinished, audit.rounds), (true, 0));
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tidemark_ledger::{Call, LedgerError, Store};
+use tidemark_runtime::telemetry::chain;
 use tidemark_tests::faulty::{Fault, Faulty};
 use tidemark_tests::memory::{MemoryObjects, MemoryStore};
 use tidemark_tests::{NOW_MS, aggregate, call, catalogue, envelope, fail, handle, invocation, oracle, product};
@@ -101,11 +102,15 @@ async fn upkeep_finishes_what_was_left_pending_and_places_all_rows() {
     let store = left_pending(&events).await;
     let function = aggregate(store.clone(), MemoryObjects::default(), 0);
     let later = Call { now_ms: NOW_MS + 900_001, deadline: None };
-    assert_eq!(function.upkeep(call()).await.unwrap().finished, 0, "an invocation may still be at work on it");
-    let done = function.upkeep(later).await.unwrap();
+    assert_eq!(
+        archive::upkeep(&function.ledger, call()).await.unwrap().finished,
+        0,
+        "an invocation may still be at work on it"
+    );
+    let done = archive::upkeep(&function.ledger, later).await.unwrap();
     assert_eq!((done.lanes, done.finished, done.floors), (1, 1, 0));
     assert_eq!(catalogue(&store.tables()), truth(&events));
-    assert_eq!(function.upkeep(later).await.unwrap().finished, 0);
+    assert_eq!(archive::upkeep(&function.ledger, later).await.unwrap().finished, 0);
 }
 
 #[tokio::test]
@@ -169,7 +174,7 @@ async fn a_recreated_topic_fails_closed_until_the_epoch_is_raised() {
     handle(&function, invocation("product.updated", 0, 0, &events())).await;
     let error = fail(&function, newer(invocation("product.updated", 0, 0, &events()))).await;
     assert!(error.needs_epoch());
-    assert!(aggregate::chain(&error).contains("raise the parameter SourceEpoch"), "{error:?}");
+    assert!(chain(&error).contains("raise the parameter SourceEpoch"), "{error:?}");
 
     handle(&in_epoch(1, &store), newer(invocation("product.updated", 0, 0, &events()))).await;
     assert_eq!(rejected(&store), Some(2), "the new topic's broken record is another one");
@@ -181,7 +186,7 @@ async fn throttling_is_outlasted_until_the_attempts_are_used_up() {
     let store = Faulty::new(MemoryStore::default(), Fault::CrashBefore, 0);
     let function = aggregate(store.clone(), MemoryObjects::default(), 0);
     let error = fail(&function, invocation("product.updated", 0, 0, &events())).await;
-    assert!(aggregate::chain(&error).contains("request failed after 1 attempts"));
+    assert!(chain(&error).contains("request failed after 1 attempts"));
     assert_eq!(store.sent(), 1, "what is refused for good is not repeated");
 }
 

@@ -290,7 +290,7 @@ async fn the_embedded_dynamodb_shows_the_same_tops() {
             for watch in &mut watches {
                 let floor = ledger.store().read_floor(watch.ranking).await.unwrap().value;
                 let now = Standing::new(watch.ranking, &rows, floor);
-                let top = ledger.store().top(watch.ranking, TOP).await.unwrap();
+                let top = ledger.store().top(watch.ranking, TOP).await.unwrap().value;
                 assert!(top.iter().all(|row| rows.contains(row)), "{what}: a top shows its rows' numbers");
                 let shown: Vec<Key> = top.into_iter().map(|(key, _)| key).collect();
                 if refreshed {

@@ -8,8 +8,8 @@ use tidemark_local::tables::TEMPLATE;
 use tidemark_runtime::Config;
 use tidemark_tests::root;
 
-/// The variables that the function reads.
-fn read_by_the_function() -> BTreeSet<String> {
+/// The variables that the functions read.
+fn read_by_the_functions() -> BTreeSet<String> {
     let names = RefCell::new(BTreeSet::new());
     let required = ["STATE_TABLE", "VIEWS_TABLE", "BUCKET"];
     Config::read(|name| {
@@ -20,18 +20,27 @@ fn read_by_the_function() -> BTreeSet<String> {
     names.into_inner()
 }
 
-#[test]
-fn the_template_sets_exactly_what_the_function_reads() {
-    let (_, variables) = TEMPLATE.split_once("Environment:\n        Variables:\n").unwrap();
+fn set_for(function: &str) -> BTreeSet<String> {
+    let (_, function) = TEMPLATE.split_once(&format!("\n  {function}:\n")).unwrap();
+    let (_, variables) = function.split_once("Environment:\n        Variables:\n").unwrap();
     let names = variables.lines().map_while(|line| line.strip_prefix("          ")?.split_once(':'));
-    let set: BTreeSet<String> = names.map(|(name, _)| name.to_owned()).collect();
-    assert_eq!(set, read_by_the_function());
+    names.map(|(name, _)| name.to_owned()).collect()
+}
+
+/// Both read one configuration; what only the other uses, each leaves at its default.
+#[test]
+fn the_template_sets_exactly_what_the_functions_read() {
+    let (aggregate, archive) = (set_for("AggregateFunction"), set_for("ArchiveFunction"));
+    assert_eq!(&aggregate | &archive, read_by_the_functions());
+    for name in &archive - &aggregate {
+        assert!(name.starts_with("ARCHIVE_"), "{name} is set for the archive alone");
+    }
 }
 
 #[test]
 fn the_readme_documents_every_variable() {
     let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
-    for name in read_by_the_function() {
+    for name in read_by_the_functions() {
         assert!(readme.contains(&format!("| `{name}` |")), "README's table misses {name}");
     }
 }

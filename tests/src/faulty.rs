@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tidemark_ledger::{
-    Answer, AppRetention, Cursor, Floor, LaneId, Metered, Page, PlanId, PlanPage, Row, RowPage, Segment, StatePage,
-    Store, StoreError, Units, Written,
+    Answer, AppRetention, ConflictPage, Cursor, Floor, LaneId, Metered, Page, PlanId, PlanPage, Row, RowPage, Segment,
+    StatePage, Store, StoreError, Units, Written,
 };
 use tidemark_model::views::Ranking;
 use tidemark_model::{Decimal, Key, Known, Measures, Transition};
@@ -154,8 +154,19 @@ impl<S: Store> Store for Faulty<S> {
         self.send(self.inner.register_lane(lane, name)).await
     }
 
-    async fn write_plan(&self, lane: &LaneId, plan: &PlanId, body: &[u8], expires_s: i64) -> Answer<()> {
-        self.send(self.inner.write_plan(lane, plan, body, expires_s)).await
+    async fn write_plan(
+        &self,
+        lane: &LaneId,
+        plan: &PlanId,
+        previous: Option<&PlanId>,
+        body: &[u8],
+        expires_s: i64,
+    ) -> Answer<()> {
+        self.send(self.inner.write_plan(lane, plan, previous, body, expires_s)).await
+    }
+
+    async fn write_conflicts(&self, lane: &LaneId, plan: &PlanId, conflicts: &[usize], expires_s: i64) -> Answer<()> {
+        self.send(self.inner.write_conflicts(lane, plan, conflicts, expires_s)).await
     }
 
     async fn advance(&self, lane: &LaneId, cursor: &Cursor) -> Answer<bool> {
@@ -217,12 +228,43 @@ impl<S: Store> Store for Faulty<S> {
         self.send(self.inner.states(segment, after)).await
     }
 
+    async fn timeline(&self, timeline: &str, after: Option<&Key>) -> Answer<StatePage> {
+        self.send(self.inner.timeline(timeline, after)).await
+    }
+
     async fn plans(&self, lane: &LaneId, seqs: &RangeInclusive<u64>, after: Option<&PlanId>) -> Answer<PlanPage> {
         self.send(self.inner.plans(lane, seqs, after)).await
     }
 
+    async fn conflicts(
+        &self,
+        lane: &LaneId,
+        seqs: &RangeInclusive<u64>,
+        after: Option<&PlanId>,
+    ) -> Answer<ConflictPage> {
+        self.send(self.inner.conflicts(lane, seqs, after)).await
+    }
+
     async fn create_row(&self, key: &Key, row: &Measures, marks: &[(LaneId, u64)]) -> Answer<bool> {
         self.send(self.inner.create_row(key, row, marks)).await
+    }
+
+    async fn expire_row(&self, key: &Key, ranking: &'static Ranking, expires_s: i64) -> Answer<bool> {
+        self.send(self.inner.expire_row(key, ranking, expires_s)).await
+    }
+
+    async fn create_entities(&self, entities: &[(Key, Known)]) -> Answer<Vec<Written>> {
+        let half = if self.is_next(Fault::Halved) { entities.len() / 2 } else { entities.len() };
+        let mut answer = match half {
+            0 => self.send(async { nothing(Vec::new()) }).await?,
+            _ => self.send(self.inner.create_entities(&entities[..half])).await?,
+        };
+        answer.value.resize(entities.len(), Written::Unprocessed);
+        Ok(answer)
+    }
+
+    async fn create_cursor(&self, lane: &LaneId, cursor: &Cursor) -> Answer<bool> {
+        self.send(self.inner.create_cursor(lane, cursor)).await
     }
 
     async fn read_retention(&self) -> Answer<AppRetention> {

@@ -56,7 +56,7 @@ pub fn options(seed: u64) -> Options {
 /// Handles an invocation that must succeed.
 pub async fn handle<S: Store, O: ObjectStore>(function: &Aggregate<S, O>, payload: Bytes) -> Report {
     let (report, outcome) = function.handle(payload, call()).await;
-    outcome.unwrap_or_else(|error| panic!("{}", aggregate::chain(&error)));
+    outcome.unwrap_or_else(|error| panic!("{}", tidemark_runtime::telemetry::chain(&error)));
     report
 }
 

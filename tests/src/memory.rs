@@ -6,8 +6,8 @@ use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use tidemark_ledger::{
-    Answer, AppRetention, Cursor, Floor, LaneId, Metered, Page, PlanId, PlanPage, Row, RowPage, Segment, StatePage,
-    Store, Units, Written,
+    Answer, AppRetention, ConflictPage, Cursor, Floor, LaneId, Metered, Page, PlanId, PlanPage, Row, RowPage, Segment,
+    StatePage, Store, Units, Written, WrittenPlan,
 };
 use tidemark_model::fold::sum;
 use tidemark_model::rows::{Combine, TTL};
@@ -28,6 +28,9 @@ pub struct Items {
     pub retention: AppRetention,
     pub cursors: BTreeMap<LaneId, Cursor>,
     pub plans: BTreeMap<(LaneId, PlanId), Vec<u8>>,
+    /// The plan before each that has one.
+    pub previous: BTreeMap<(LaneId, PlanId), PlanId>,
+    pub conflicts: BTreeMap<(LaneId, PlanId), Vec<usize>>,
     pub lanes: BTreeMap<LaneId, String>,
 }
 
@@ -52,7 +55,13 @@ impl StoredRow {
             rank: self.rank,
             mark: self.marks.get(lane).copied().unwrap_or(0),
             before: self.befores.get(lane).copied().unwrap_or_default(),
+            marks: Vec::new(),
         }
+    }
+
+    fn scanned(&self) -> Row {
+        let marks = self.marks.iter().map(|(lane, seq)| (lane.clone(), *seq)).collect();
+        Row { marks, ..self.seen_by(&LaneId::AUDIT) }
     }
 }
 
@@ -92,6 +101,22 @@ fn page<T: Clone>(items: &BTreeMap<Key, T>, segment: Segment, after: Option<&Key
     (page, next)
 }
 
+/// Two of what stands under plans of some seqs, so that paging is used.
+fn of_plans<T: Clone>(
+    items: &BTreeMap<(LaneId, PlanId), T>,
+    lane: &LaneId,
+    seqs: &RangeInclusive<u64>,
+    after: Option<&PlanId>,
+) -> (Vec<(PlanId, T)>, Option<PlanId>) {
+    let first = (lane.clone(), PlanId::new(*seqs.start(), 0));
+    let last = (lane.clone(), PlanId::new(*seqs.end(), u64::MAX));
+    let of_seqs = items.range(first..=last).map(|((_, plan), item)| (plan, item));
+    let mut found = of_seqs.filter(|(plan, _)| after.is_none_or(|after| *plan > after));
+    let page: Vec<(PlanId, T)> = found.by_ref().take(2).map(|(plan, item)| (plan.clone(), item.clone())).collect();
+    let next = found.next().and(page.last()).map(|(plan, _)| plan.clone());
+    (page, next)
+}
+
 impl Store for MemoryStore {
     async fn read_entities(&self, keys: &[Key], _consistent: bool) -> Answer<Page<(Key, Known), Key>> {
         assert!(keys.len() <= Self::READ_KEYS);
@@ -113,8 +138,26 @@ impl Store for MemoryStore {
         written(())
     }
 
-    async fn write_plan(&self, lane: &LaneId, plan: &PlanId, body: &[u8], _expires_s: i64) -> Answer<()> {
-        self.items().plans.insert((lane.clone(), plan.clone()), body.to_vec());
+    async fn write_plan(
+        &self,
+        lane: &LaneId,
+        plan: &PlanId,
+        previous: Option<&PlanId>,
+        body: &[u8],
+        _expires_s: i64,
+    ) -> Answer<()> {
+        let mut items = self.items();
+        let key = (lane.clone(), plan.clone());
+        items.plans.insert(key.clone(), body.to_vec());
+        match previous {
+            Some(previous) => items.previous.insert(key, previous.clone()),
+            None => items.previous.remove(&key),
+        };
+        written(())
+    }
+
+    async fn write_conflicts(&self, lane: &LaneId, plan: &PlanId, conflicts: &[usize], _expires_s: i64) -> Answer<()> {
+        self.items().conflicts.insert((lane.clone(), plan.clone()), conflicts.to_vec());
         written(())
     }
 
@@ -181,6 +224,7 @@ impl Store for MemoryStore {
             row.marks.insert(lane.clone(), seq);
             if let Some(ranking) = ranking {
                 row.befores.insert(lane.clone(), row.measures.get(ranking.present));
+                row.measures.remove(TTL);
             }
             for (name, n) in delta.iter() {
                 match Combine::of(name) {
@@ -243,24 +287,43 @@ impl Store for MemoryStore {
     async fn rows(&self, segment: Segment, after: Option<&Key>) -> Answer<RowPage> {
         let items = self.items();
         let (page, next) = page(&items.rows, segment, after);
-        read((page.into_iter().map(|(key, row)| (key, Ok(row.seen_by(&LaneId::AUDIT)))).collect(), next))
+        read((page.into_iter().map(|(key, row)| (key, Ok(row.scanned()))).collect(), next))
     }
 
     async fn states(&self, segment: Segment, after: Option<&Key>) -> Answer<StatePage> {
         let items = self.items();
         let (page, next) = page(&items.entities, segment, after);
-        read((page.into_iter().map(|(_, entity)| entity.known.state).collect(), next))
+        read((page.into_iter().map(|(key, entity)| (key, entity.known)).collect(), next))
+    }
+
+    async fn timeline(&self, timeline: &str, after: Option<&Key>) -> Answer<StatePage> {
+        let items = self.items();
+        let first = Key { pk: timeline.into(), sk: "".into() };
+        let of_it = items.entities.range(first..).take_while(|(key, _)| key.pk == timeline);
+        let mut found = of_it.filter(|(key, _)| after.is_none_or(|after| *key > after));
+        // Three a page, so that paging is used.
+        let page: Vec<_> = found.by_ref().take(3).map(|(key, entity)| (key.clone(), entity.known.clone())).collect();
+        let next = found.next().and(page.last()).map(|(key, _)| key.clone());
+        read((page, next))
     }
 
     async fn plans(&self, lane: &LaneId, seqs: &RangeInclusive<u64>, after: Option<&PlanId>) -> Answer<PlanPage> {
         let items = self.items();
-        let of_seqs = |of: &LaneId, plan: &PlanId| of == lane && plan.seq().is_some_and(|seq| seqs.contains(&seq));
-        let plans = items.plans.iter().filter(|((lane, plan), _)| of_seqs(lane, plan));
-        let mut plans = plans.filter(|((_, plan), _)| after.is_none_or(|after| plan > after));
-        // Two a page, so that paging is used.
-        let page: Vec<_> = plans.by_ref().take(2).map(|((_, plan), body)| (plan.clone(), body.clone())).collect();
-        let next = plans.next().and(page.last()).map(|(plan, _)| plan.clone());
-        read((page, next))
+        let (page, next) = of_plans(&items.plans, lane, seqs, after);
+        let plan = |(plan, body): (PlanId, Vec<u8>)| {
+            let previous = items.previous.get(&(lane.clone(), plan.clone())).cloned();
+            WrittenPlan { plan, previous, body }
+        };
+        read((page.into_iter().map(plan).collect(), next))
+    }
+
+    async fn conflicts(
+        &self,
+        lane: &LaneId,
+        seqs: &RangeInclusive<u64>,
+        after: Option<&PlanId>,
+    ) -> Answer<ConflictPage> {
+        read(of_plans(&self.items().conflicts, lane, seqs, after))
     }
 
     async fn create_row(&self, key: &Key, row: &Measures, marks: &[(LaneId, u64)]) -> Answer<bool> {
@@ -269,6 +332,36 @@ impl Store for MemoryStore {
         if missing {
             let marks = marks.iter().cloned().collect();
             items.rows.insert(key.clone(), StoredRow { measures: row.clone(), marks, ..StoredRow::default() });
+        }
+        written(missing)
+    }
+
+    async fn expire_row(&self, key: &Key, ranking: &'static Ranking, expires_s: i64) -> Answer<bool> {
+        let mut items = self.items();
+        let is_empty = |row: &Measures| row.get(ranking.by).is_zero() && row.get(ranking.present).is_zero();
+        let row = items.rows.get_mut(key).map(|row| &mut row.measures);
+        let row = row.filter(|row| is_empty(row) && row.find(TTL).is_none());
+        written(row.map(|row| row.set(TTL, Decimal::whole(expires_s))).is_some())
+    }
+
+    async fn create_entities(&self, entities: &[(Key, Known)]) -> Answer<Vec<Written>> {
+        assert!(entities.len() <= Self::WRITE_ENTITIES);
+        let mut items = self.items();
+        let created = entities.iter().map(|(key, known)| {
+            if items.entities.contains_key(key) {
+                return Written::Unseen;
+            }
+            items.entities.insert(key.clone(), Entity { known: known.clone(), marks: BTreeMap::new() });
+            Written::Applied
+        });
+        written(created.collect())
+    }
+
+    async fn create_cursor(&self, lane: &LaneId, cursor: &Cursor) -> Answer<bool> {
+        let mut items = self.items();
+        let missing = !items.cursors.contains_key(lane);
+        if missing {
+            items.cursors.insert(lane.clone(), cursor.clone());
         }
         written(missing)
     }

@@ -24,19 +24,19 @@ def put(*path, to, under="Resources"):
     return fault
 
 
-def give(action, resource):
-    """The fault of allowing the function's role something more."""
+def give(action, resource, role="AggregateRole"):
+    """The fault of allowing a function's role something more."""
     def fault(stack):
-        commit = stack["Resources"]["AggregateRole"]["Properties"]["Policies"][0]
-        commit["PolicyDocument"]["Statement"].append({"Effect": "Allow", "Action": action, "Resource": resource})
+        policy = stack["Resources"][role]["Properties"]["Policies"][0]
+        policy["PolicyDocument"]["Statement"].append({"Effect": "Allow", "Action": action, "Resource": resource})
     return fault
 
 
-def both(one, other):
-    """Two faults at once."""
+def all_of(*faults):
+    """Faults at once."""
     def fault(stack):
-        one(stack)
-        other(stack)
+        for each in faults:
+            each(stack)
     return fault
 
 
@@ -47,11 +47,20 @@ STATEMENTS = ("AggregateKafkaPolicy", "Properties", "PolicyDocument", "Statement
 STATE_TABLE = ("StateTable", "Properties")
 VIEWS_TABLE = ("ViewsTable", "Properties")
 UPKEEP = ("UpkeepTimer", "Properties")
+ARCHIVE = ("ArchiveFunction", "Properties")
+ARCHIVE_VARIABLES = (*ARCHIVE, "Environment", "Variables")
+ARCHIVE_RIGHTS = ("ArchiveRole", "Properties", "Policies", 0, "PolicyDocument", "Statement")
+TRIES = ("ArchiveFunctionEventInvokeConfig", "Properties")
+MISSING = ("ArchiveMissingAlarm", "Properties")
+DEAD_LETTERS = ("ArchiveDeadLetters", "Properties")
+LIFECYCLE = ("ArchiveBucket", "Properties", "LifecycleConfiguration", "Rules")
+TIMERS = ("ArchiveTimer", "ReportTimer", "UpkeepTimer", "AuditTimer")
 SCHEDULE_ROLE = ("ScheduleRole", "Properties")
 SCHEDULE_TRUST = (*SCHEDULE_ROLE, "AssumeRolePolicyDocument", "Statement", 0)
 SCHEDULE_RIGHTS = (*SCHEDULE_ROLE, "Policies", 0, "PolicyDocument", "Statement", 0)
 RANKING = (*VIEWS_TABLE, "GlobalSecondaryIndexes", 0)
 STATE = {"Fn::GetAtt": ["StateTable", "Arn"]}
+VIEWS = {"Fn::GetAtt": ["ViewsTable", "Arn"]}
 TOPIC = CLUSTER.replace(":cluster/", ":topic/") + "/shop.returned"
 ROUTES = (
     "shop.created=products,shop.updated=products,shop.deleted=products,shop.orders=orders,shop.order_items=orders,"
@@ -74,17 +83,33 @@ FAULTS = [
     ("a wildcard inside an action", give("dynamodb:Get*", STATE), roles.no_wildcard_action_is_allowed, None),
     ("an unnamed resource", give("dynamodb:GetItem", "*"), roles.every_resource_is_named_where_aws_lets_it_be, None),
     ("a right that is not needed", give("dynamodb:DeleteItem", STATE),
-     roles.the_role_may_what_committing_and_upkeep_do_and_no_more, None),
-    ("a right to query the views", give("dynamodb:Query", {"Fn::GetAtt": ["ViewsTable", "Arn"]}),
-     roles.the_role_may_what_committing_and_upkeep_do_and_no_more, None),
-    ("a right to delete rows", give("dynamodb:DeleteItem", {"Fn::GetAtt": ["ViewsTable", "Arn"]}),
-     roles.the_role_may_what_committing_and_upkeep_do_and_no_more, None),
-    ("upkeep that may not see the views",
-     put("AggregateRole", "Properties", "Policies", 0, "PolicyDocument", "Statement", 1, "Action",
-         to="dynamodb:UpdateItem"),
-     roles.the_role_may_what_committing_and_upkeep_do_and_no_more, None),
+     roles.a_role_may_what_its_function_does_and_no_more, None),
+    ("a right of committing to scan", give("dynamodb:Scan", STATE),
+     roles.a_role_may_what_its_function_does_and_no_more, None),
+    ("a right of committing to query the views", give("dynamodb:Query", VIEWS),
+     roles.a_role_may_what_its_function_does_and_no_more, None),
+    ("a right to delete rows", give("dynamodb:DeleteItem", VIEWS, "ArchiveRole"),
+     roles.a_role_may_what_its_function_does_and_no_more, None),
+    ("upkeep that may not see the views", put(*ARCHIVE_RIGHTS, 1, "Action", to="dynamodb:UpdateItem"),
+     roles.a_role_may_what_its_function_does_and_no_more, None),
+    ("reports that may not read an index", put(*ARCHIVE_RIGHTS, 2, "Resource", 0, to=STATE),
+     roles.a_role_may_what_its_function_does_and_no_more, None),
+    ("uploads that may not be given up", put(*ARCHIVE_RIGHTS, 3, "Action", 0, to="s3:GetObject"),
+     roles.a_role_may_what_its_function_does_and_no_more, None),
+    ("an archive that may not see what is missing", put(*ARCHIVE_RIGHTS, 4, to=REMOVED),
+     roles.a_role_may_what_its_function_does_and_no_more, None),
+    ("an archive that reaches the quarantine",
+     give("s3:DeleteObject", {"Fn::Sub": "${ArchiveBucket.Arn}/quarantine/*"}, "ArchiveRole"),
+     roles.a_role_may_what_its_function_does_and_no_more, None),
+    ("a function that may not give jobs up", put(*ARCHIVE_RIGHTS, 5, to=REMOVED),
+     roles.a_role_may_what_its_function_does_and_no_more, None),
+    ("rights that a policy adds",
+     put(*STATEMENTS, 0, to={"Effect": "Allow", "Action": "dynamodb:Scan", "Resource": STATE}),
+     roles.a_role_may_what_its_function_does_and_no_more, None),
     ("quarantine widened to the bucket", give("s3:PutObject", {"Fn::Sub": "${ArchiveBucket.Arn}/*"}),
-     roles.the_role_may_what_committing_and_upkeep_do_and_no_more, None),
+     roles.a_role_may_what_its_function_does_and_no_more, None),
+    ("a function with the other's role", put(*FUNCTION, "Role", to={"Fn::GetAtt": ["ArchiveRole", "Arn"]}),
+     roles.a_function_has_a_role_of_its_own, None),
     ("a topic that may not be read", put(*MAPPING, "Topics", to=["shop.changed"]),
      roles.topics_that_are_mapped_may_be_read_and_no_others, None),
     ("a topic that may be read and is not mapped", give("kafka-cluster:ReadData", TOPIC),
@@ -95,20 +120,23 @@ FAULTS = [
      put(*SCHEDULE_RIGHTS, "Resource", to={"Fn::Sub": "arn:aws:lambda:${AWS::Region}:${AWS::AccountId}:function:*"}),
      roles.the_role_of_a_schedule_may_invoke_the_function_and_nothing_else, None),
     ("a schedule that may invoke more than the function's newest version",
-     put(*SCHEDULE_RIGHTS, "Resource", to={"Fn::Sub": "${AggregateFunction.Arn}:*"}),
+     put(*SCHEDULE_RIGHTS, "Resource", to={"Fn::Sub": "${ArchiveFunction.Arn}:*"}),
      roles.the_role_of_a_schedule_may_invoke_the_function_and_nothing_else, None),
     ("a schedule that may do more than invoke",
      put(*SCHEDULE_RIGHTS, "Action", to=["lambda:GetFunction", "lambda:InvokeFunction"]),
      roles.the_role_of_a_schedule_may_invoke_the_function_and_nothing_else, None),
+    ("a schedule that may not give jobs up",
+     put(*SCHEDULE_ROLE, "Policies", 0, "PolicyDocument", "Statement", 1, to=REMOVED),
+     roles.the_role_of_a_schedule_may_invoke_the_function_and_nothing_else, None),
     ("a schedule that runs as the function",
-     put(*UPKEEP, "Target", "RoleArn", to={"Fn::GetAtt": ["AggregateRole", "Arn"]}),
+     put(*UPKEEP, "Target", "RoleArn", to={"Fn::GetAtt": ["ArchiveRole", "Arn"]}),
      roles.the_role_of_a_schedule_may_invoke_the_function_and_nothing_else, None),
     ("a schedule's role that other accounts' schedules may use", put(*SCHEDULE_TRUST, "Condition", to=REMOVED),
      roles.the_role_of_a_schedule_may_invoke_the_function_and_nothing_else, None),
     ("a schedule's role that a policy adds to",
      put("AggregateKafkaPolicy", "Properties", "Roles", to=[{"Ref": "AggregateRole"}, {"Ref": "ScheduleRole"}]),
      roles.the_role_of_a_schedule_may_invoke_the_function_and_nothing_else, None),
-    ("a schedule's role without its schedule", both(put("UpkeepTimer", to=REMOVED), put("AuditTimer", to=REMOVED)),
+    ("a schedule's role without its schedule", all_of(*(put(timer, to=REMOVED) for timer in TIMERS)),
      roles.the_role_of_a_schedule_may_invoke_the_function_and_nothing_else, None),
     ("a managed policy", put("AggregateRole", "Properties", "ManagedPolicyArns", to=[
         "arn:aws:iam::aws:policy/service-role/AWSLambdaMSKExecutionRole"]), roles.roles_use_no_managed_policy, None),
@@ -135,6 +163,12 @@ FAULTS = [
      stacks.stores_survive_their_stack, None),
     ("a bucket without versions", put("ArchiveBucket", "Properties", "VersioningConfiguration", to=REMOVED),
      stacks.the_bucket_keeps_versions_and_its_privacy, "checkov CKV_AWS_21"),
+    ("a quarantine that is kept longer than its records can be counted", put(*LIFECYCLE, 2, "ExpirationInDays", to=7),
+     stacks.files_expire_folder_by_folder, None),
+    ("a folder that does not expire with the others", put(*LIFECYCLE, 3, to=REMOVED),
+     stacks.files_expire_folder_by_folder, None),
+    ("a bucket that expires whole", put(*LIFECYCLE, 3, "Prefix", to=REMOVED),
+     stacks.files_expire_folder_by_folder, None),
     ("a bucket that takes plain HTTP", put("ArchiveBucketPolicy", "Properties", "PolicyDocument", "Statement", to=[]),
      stacks.the_bucket_keeps_versions_and_its_privacy, None),
     ("a dangling Ref", put(*VARIABLES, "BUCKET", to={"Ref": "NoSuchBucket"}),
@@ -153,12 +187,44 @@ FAULTS = [
      stacks.functions_find_their_whole_environment, None),
     ("a missing variable of a new stream", put(*VARIABLES, "ACTIVITY_RETENTION_DAYS", to=REMOVED),
      stacks.functions_find_their_whole_environment, None),
+    ("an archive without its pace", put(*ARCHIVE_VARIABLES, "ARCHIVE_READ_UNITS", to=REMOVED),
+     stacks.functions_find_their_whole_environment, None),
     ("a schedule of another job", put(*UPKEEP, "Target", "Input", to='{"job": "cleaning"}'),
      stacks.a_schedule_invokes_the_function_with_its_job, None),
     ("an audit that is asked for upkeep", put("AuditTimer", "Properties", "Target", "Input", to='{"job": "upkeep"}'),
      stacks.a_schedule_invokes_the_function_with_its_job, None),
+    ("a report for the time it comes at", put("ReportTimer", "Properties", "Target", "Input", to='{"job": "report"}'),
+     stacks.a_schedule_invokes_the_function_with_its_job, None),
+    ("a day of another zone", put("ArchiveTimer", "Properties", "ScheduleExpressionTimezone", to="UTC"),
+     stacks.a_schedule_invokes_the_function_with_its_job, None),
+    ("a schedule that gives jobs up for good", put(*UPKEEP, "Target", "DeadLetterConfig", to=REMOVED),
+     stacks.a_schedule_invokes_the_function_with_its_job, None),
+    ("a schedule that has committing do its job",
+     put(*UPKEEP, "Target", "Arn", to={"Fn::GetAtt": ["AggregateFunction", "Arn"]}),
+     stacks.a_schedule_invokes_the_function_with_its_job, None),
     ("a drift alarm of another metric", put("AuditDriftAlarm", "Properties", "MetricName", to="AuditRepaired"),
-     stacks.the_drift_alarm_sees_every_audit_that_leaves_drift, None),
+     stacks.the_alarms_of_jobs_see_what_they_are_there_for, None),
+    ("a drift alarm of the other function",
+     put("AuditDriftAlarm", "Properties", "Dimensions", 0, "Value", to="aggregate"),
+     stacks.the_alarms_of_jobs_see_what_they_are_there_for, None),
+    ("an alarm that takes silence for a snapshot", put(*MISSING, "TreatMissingData", to="notBreaching"),
+     stacks.the_alarms_of_jobs_see_what_they_are_there_for, None),
+    ("an alarm that waits a week for a snapshot", put(*MISSING, "EvaluationPeriods", to=168),
+     stacks.the_alarms_of_jobs_see_what_they_are_there_for, None),
+    ("an alarm that waits longer than CloudWatch does", put(*MISSING, "EvaluationPeriods", to=169),
+     stacks.the_alarms_of_jobs_see_what_they_are_there_for, None),
+    ("an alarm on another queue", put("ArchiveDeadLettersAlarm", "Properties", "Dimensions", 0, "Value", to="jobs"),
+     stacks.the_alarms_of_jobs_see_what_they_are_there_for, None),
+    ("snapshots that nobody misses", put("ArchiveMissingAlarm", to=REMOVED),
+     stacks.a_snapshot_that_stays_away_is_called_for_where_one_is_scheduled, None),
+    ("jobs given up in the open", put(*DEAD_LETTERS, "SqsManagedSseEnabled", to=REMOVED),
+     stacks.jobs_that_are_given_up_are_kept, None),
+    ("jobs given up that are forgotten in four days", put(*DEAD_LETTERS, "MessageRetentionPeriod", to=REMOVED),
+     stacks.jobs_that_are_given_up_are_kept, None),
+    ("jobs that fail into nothing", put(*TRIES, "DestinationConfig", to=REMOVED),
+     stacks.jobs_that_are_given_up_are_kept, None),
+    ("jobs that are tried for six hours", put(*TRIES, "MaximumEventAgeInSeconds", to=21600),
+     stacks.jobs_that_are_given_up_are_kept, None),
     ("a schedule without an input", put(*UPKEEP, "Target", "Input", to=REMOVED),
      stacks.a_schedule_invokes_the_function_with_its_job, None),
     ("a schedule of something else than the function",
@@ -204,7 +270,10 @@ FAULTS = [
      stacks.functions_log_json_into_their_own_group, None),
     ("an errors alarm that looks back five minutes",
      put("AggregateErrorsAlarm", "Properties", "EvaluationPeriods", to=5),
-     stacks.the_errors_alarm_sees_failures_that_take_the_whole_timeout, None),
+     stacks.the_errors_alarms_see_failures_that_take_the_whole_timeout, None),
+    ("an errors alarm that misses the last of three tries",
+     put("ArchiveErrorsAlarm", "Properties", "EvaluationPeriods", to=45),
+     stacks.the_errors_alarms_see_failures_that_take_the_whole_timeout, None),
 ]
 
 # The same on the template as written.
@@ -214,6 +283,8 @@ SOURCE_FAULTS = [
     ("a number without bounds", put("SourceEpoch", "MinValue", to=REMOVED, under="Parameters"),
      written.every_number_has_bounds),
     ("a timeout parameter that allows 5400", put("Timeout", "MaxValue", to=5400, under="Parameters"),
+     written.no_deployer_can_pass_a_limit_of_lambda),
+    ("an archive's timeout that allows 5400", put("ArchiveTimeout", "MaxValue", to=5400, under="Parameters"),
      written.no_deployer_can_pass_a_limit_of_lambda),
     ("a parameter outside the groups", put("Extra", to={"Type": "String", "Default": ""}, under="Parameters"),
      written.every_parameter_is_listed_in_one_group),
@@ -246,6 +317,12 @@ OPTIONAL_FAULTS = [
      stacks.a_schedule_invokes_the_function_with_its_job),
     ("an audit's schedule that does not ask for its expression", put("AuditTimer", "Condition", to=REMOVED),
      stacks.a_schedule_invokes_the_function_with_its_job),
+    ("an archive's schedule that does not ask for its expression", put("ArchiveTimer", "Condition", to=REMOVED),
+     stacks.a_schedule_invokes_the_function_with_its_job),
+    ("reports' schedule that does not ask for its expression", put("ReportTimer", "Condition", to=REMOVED),
+     stacks.a_schedule_invokes_the_function_with_its_job),
+    ("an alarm for snapshots that nothing takes", put("ArchiveMissingAlarm", "Condition", to=REMOVED),
+     stacks.a_snapshot_that_stays_away_is_called_for_where_one_is_scheduled),
     ("a schedule's role that does not ask for its schedule", put("ScheduleRole", "Condition", to=REMOVED),
      roles.the_role_of_a_schedule_may_invoke_the_function_and_nothing_else),
 ]

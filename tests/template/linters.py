@@ -10,8 +10,9 @@ from resolve import Broken
 # Findings of checkov that are meant to be so, per variant. One that no longer appears must leave its list.
 ALWAYS_ACCEPTED = {
     "CKV_AWS_18": "access logs of the archive would need a second bucket; CloudTrail data events serve who wants them",
-    "CKV_AWS_115": "partitions bound how many invocations run; a reservation would take from the account's others",
-    "CKV_AWS_116": "mappings retry or use their destination; a job that failed is made up for by the next",
+    "CKV_AWS_27": "SQS encrypts the queue with its own key, which checkov does not look for; it holds jobs, no data",
+    "CKV_AWS_115": "partitions and schedules bound what runs at once; a reservation would take from other functions",
+    "CKV_AWS_116": "mappings retry or use their destination; jobs that are given up have a destination, too",
     "CKV_AWS_158": "log lines hold names, offsets and reasons, no record; CloudWatch encrypts them with its own key",
     "CKV_AWS_173": "the environment holds names and numbers, no secret",
 }
@@ -24,6 +25,8 @@ ACCEPTED = {
     "cluster": ACCEPTED_UNTIL_CHOSEN,
     "products alone": ACCEPTED_UNTIL_CHOSEN,
     "audits alone": ACCEPTED_UNTIL_CHOSEN,
+    "no archive": ACCEPTED_UNTIL_CHOSEN,
+    "no reports": ACCEPTED_UNTIL_CHOSEN,
     "all but products": ACCEPTED_UNTIL_CHOSEN,
     "everything": ALWAYS_ACCEPTED,
 }

@@ -4,6 +4,10 @@ import json
 
 TABLES = ("StateTable", "ViewsTable")
 STORES = (*TABLES, "ArchiveBucket")
+QUEUE = "ArchiveDeadLetters"
+
+# What the archive function writes, by folder; `runs/` holds what is not finished.
+ARCHIVED = {"analytics/", "entities/", "manifests/", "parquet/", "recovery/"}
 
 # Which stream each mapping's topic carries.
 STREAMS = {
@@ -42,6 +46,10 @@ def functions(template):
     return {name: item["Properties"] for name, item in of_type(template, "AWS::Lambda::Function").items()}
 
 
+def lifecycle(template):
+    return template["Resources"]["ArchiveBucket"]["Properties"].get("LifecycleConfiguration", {}).get("Rules", [])
+
+
 def schedules(template):
     return {name: item["Properties"] for name, item in of_type(template, "AWS::Scheduler::Schedule").items()}
 
@@ -72,6 +80,13 @@ def granted(template):
         for resource in listed(statement.get("Resource", [])):
             grants.setdefault(readable(resource), set()).update(listed(statement.get("Action", [])))
     return grants
+
+
+def with_policies(stack, role):
+    """A role, and what adds to it."""
+    policies = of_type(stack, "AWS::IAM::Policy").items()
+    added = {name: item for name, item in policies if {"Ref": role} in item["Properties"].get("Roles", [])}
+    return {"Resources": {role: stack["Resources"][role]} | added}
 
 
 def readable(resource):

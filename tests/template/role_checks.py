@@ -1,14 +1,29 @@
 """What roles and policies may allow. Every function is a check of a stack: it yields what is wrong and what to do."""
 
-from resources import STORES, allowed, granted, listed, mappings, of_type, schedules
+from resources import (
+    ARCHIVED, QUEUE, STORES, allowed, functions, granted, listed, mappings, of_type, schedules, with_policies)
 
-# What the commit protocol, upkeep and audits do to each store, and so all that the role may.
+# What each function does to each store and to the queue of jobs that were given up, and so all that its role may.
+COMMIT = {
+    "dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem",
+    "dynamodb:PartiQLInsert", "dynamodb:PartiQLUpdate"}
+FILES = {"s3:AbortMultipartUpload", "s3:DeleteObject", "s3:GetObject", "s3:PutObject"}
 STORE_ACTIONS = {
-    "StateTable.Arn": {
-        "dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem",
-        "dynamodb:PartiQLInsert", "dynamodb:PartiQLUpdate", "dynamodb:Query", "dynamodb:Scan"},
-    "ViewsTable.Arn": {"dynamodb:PutItem", "dynamodb:Scan", "dynamodb:UpdateItem"},
-    "ArchiveBucket.Arn/quarantine/*": {"s3:PutObject"},
+    "AggregateRole": {
+        "StateTable.Arn": COMMIT,
+        "ViewsTable.Arn": {"dynamodb:UpdateItem"},
+        "ArchiveBucket.Arn/quarantine/*": {"s3:PutObject"},
+    },
+    "ArchiveRole": {
+        "StateTable.Arn": COMMIT | {"dynamodb:Query", "dynamodb:Scan"},
+        "StateTable.Arn/index/board": {"dynamodb:Query"},
+        "ViewsTable.Arn": {
+            "dynamodb:BatchGetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:Scan", "dynamodb:UpdateItem"},
+        "ViewsTable.Arn/index/ranking": {"dynamodb:Query"},
+        "ArchiveBucket.Arn": {"s3:ListBucket"},
+        f"{QUEUE}.Arn": {"sqs:SendMessage"},
+    } | {f"ArchiveBucket.Arn/{folder}*": FILES for folder in ARCHIVED | {"runs/"}},
+    "ScheduleRole": {f"{QUEUE}.Arn": {"sqs:SendMessage"}},
 }
 
 # Actions for which AWS defines no resource, so that '*' is the narrowest there is.
@@ -29,7 +44,11 @@ SCHEDULE_TRUST = [{
 SCHEDULE_RIGHTS = [{
     "Effect": "Allow",
     "Action": "lambda:InvokeFunction",
-    "Resource": {"Fn::GetAtt": ["AggregateFunction", "Arn"]},
+    "Resource": {"Fn::GetAtt": ["ArchiveFunction", "Arn"]},
+}, {
+    "Effect": "Allow",
+    "Action": "sqs:SendMessage",
+    "Resource": {"Fn::GetAtt": [QUEUE, "Arn"]},
 }]
 
 
@@ -47,14 +66,25 @@ def every_resource_is_named_where_aws_lets_it_be(stack):
         yield f"{action} is allowed on Resource '*'; name the resource"
 
 
-def the_role_may_what_committing_and_upkeep_do_and_no_more(stack):
-    grants = {name: actions for name, actions in granted(stack).items() if name.split(".")[0] in STORES}
-    for resource in sorted(grants.keys() | STORE_ACTIONS.keys()):
-        want, have = STORE_ACTIONS.get(resource, set()), grants.get(resource, set())
-        if want - have:
-            yield f"{resource}: the function needs {sorted(want - have)}; allow it"
-        if have - want:
-            yield f"{resource}: the function never calls {sorted(have - want)}; take it away, or add to STORE_ACTIONS"
+def a_role_may_what_its_function_does_and_no_more(stack):
+    for role in of_type(stack, "AWS::IAM::Role"):
+        wanted = STORE_ACTIONS.get(role, {})
+        grants = {
+            name: actions for name, actions in granted(with_policies(stack, role)).items()
+            if name.split(".")[0] in (*STORES, QUEUE)}
+        for resource in sorted(grants.keys() | wanted.keys()):
+            want, have = wanted.get(resource, set()), grants.get(resource, set())
+            if want - have:
+                yield f"{role}: on {resource} it needs {sorted(want - have)}; allow it"
+            if have - want:
+                yield f"{role}: on {resource} nobody calls {sorted(have - want)}; take it away, or add to STORE_ACTIONS"
+
+
+def a_function_has_a_role_of_its_own(stack):
+    for name, function in functions(stack).items():
+        role = name.replace("Function", "Role")
+        if function["Role"] != {"Fn::GetAtt": [role, "Arn"]}:
+            yield f"{name}: its role is {function['Role']}; want {role}, which has its rights"
 
 
 def topics_that_are_mapped_may_be_read_and_no_others(stack):

@@ -18,7 +18,8 @@ def every_number_has_bounds(source):
 
 
 def no_deployer_can_pass_a_limit_of_lambda(source):
-    for name, (low, high) in LIMITS.items():
+    archive = {f"Archive{name}": LIMITS[name] for name in ("MemorySize", "Timeout")}
+    for name, (low, high) in (LIMITS | archive).items():
         parameter = source["Parameters"].get(name, {})
         if (parameter.get("MinValue"), parameter.get("MaxValue")) != (low, high):
             yield f"parameter {name}: set MinValue {low} and MaxValue {high}, the limits of Lambda"

@@ -7,8 +7,8 @@ import json
 import re
 
 from resources import (
-    LIMITS, STORES, STREAMS, TABLES, beyond_limits, functions, listed, mappings, of_type, schedules,
-    variables, walk)
+    ARCHIVED, LIMITS, QUEUE, STORES, STREAMS, TABLES, beyond_limits, functions, lifecycle, listed, mappings, of_type,
+    schedules, variables, walk)
 
 MAPPING_ALWAYS = {
     "StartingPosition", "Enabled", "BatchSize", "MaximumBatchingWindowInSeconds",
@@ -17,14 +17,18 @@ MAPPING_ALWAYS = {
 # Lambda refuses these for Kafka unless pollers are provisioned.
 MAPPING_PROVISIONED = {"MaximumRetryAttempts", "MaximumRecordAgeInSeconds", "BisectBatchOnFunctionError"}
 
+SHARED = {
+    "STATE_TABLE", "VIEWS_TABLE", "BUCKET", "KMS_KEY_ARN", "TIME_ZONE", "TOP_N", "ACTIVITY_RETENTION_DAYS",
+    "METRICS_RETENTION_DAYS", "SALES_RETENTION_DAYS", "TOMBSTONE_RETENTION_DAYS", "PLAN_RETENTION_DAYS",
+    "QUARANTINE_RETENTION_DAYS", "CONCURRENCY", "RETRY_MAX_ATTEMPTS", "RETRY_INITIAL_MS", "RETRY_FACTOR",
+    "RETRY_CAP_MS", "METRICS_NAMESPACE", "LOG_LEVEL",
+}
 ENVIRONMENT = {
-    "AggregateFunction": {
-        "STATE_TABLE", "VIEWS_TABLE", "BUCKET", "TOPICS", "SOURCE_EPOCH", "DECIMAL_SCALE", "CLOCK_SKEW_HOURS",
-        "STORE_IP_ADDRESS", "STORE_USER_AGENT", "TIME_ZONE", "LOW_STOCK_THRESHOLD", "TOP_N", "MAX_TAG_SETS",
-        "ACTIVITY_RETENTION_DAYS", "METRICS_RETENTION_DAYS", "SALES_RETENTION_DAYS", "TOMBSTONE_RETENTION_DAYS",
-        "PLAN_RETENTION_DAYS", "CONCURRENCY", "RETRY_MAX_ATTEMPTS", "RETRY_INITIAL_MS", "RETRY_FACTOR", "RETRY_CAP_MS",
-        "METRICS_NAMESPACE", "LOG_LEVEL",
+    "AggregateFunction": SHARED | {
+        "TOPICS", "SOURCE_EPOCH", "DECIMAL_SCALE", "CLOCK_SKEW_HOURS", "STORE_IP_ADDRESS", "STORE_USER_AGENT",
+        "LOW_STOCK_THRESHOLD", "MAX_TAG_SETS",
     },
+    "ArchiveFunction": SHARED | {"ARCHIVE_ENTITIES", "ARCHIVE_SEGMENTS", "ARCHIVE_READ_UNITS"},
 }
 
 # The one index of each table over (board, rank): its name, what it carries, and what is read from it.
@@ -34,14 +38,45 @@ INDEXES = {
 }
 
 # What each schedule asks for, and what all do alike, whenever they do it; their role has role_checks.py.
-JOBS = {"UpkeepTimer": '{"job": "upkeep"}', "AuditTimer": '{"job": "audit"}'}
+JOBS = {
+    "ArchiveTimer": '{"job": "daily", "time": "<aws.scheduler.scheduled-time>"}',
+    "ReportTimer": '{"job": "report", "time": "<aws.scheduler.scheduled-time>"}',
+    "UpkeepTimer": '{"job": "upkeep"}',
+    "AuditTimer": '{"job": "audit"}',
+}
 SCHEDULED = {
     "State": "ENABLED",
     "FlexibleTimeWindow": {"Mode": "OFF"},
     "Target": {
-        "Arn": {"Fn::GetAtt": ["AggregateFunction", "Arn"]},
+        "Arn": {"Fn::GetAtt": ["ArchiveFunction", "Arn"]},
         "RetryPolicy": {"MaximumRetryAttempts": 2, "MaximumEventAgeInSeconds": 3600},
+        "DeadLetterConfig": {"Arn": {"Fn::GetAtt": [QUEUE, "Arn"]}},
     },
+}
+
+# How the function tries a job that was handed to it, and where the job goes then.
+TRIES = {
+    "FunctionName": {"Ref": "ArchiveFunction"},
+    "MaximumRetryAttempts": 2,
+    "MaximumEventAgeInSeconds": 3600,
+    "DestinationConfig": {"OnFailure": {"Destination": {"Fn::GetAtt": [QUEUE, "Arn"]}}},
+}
+# Between these tries Lambda waits one minute, then two.
+WAITS = {"AggregateErrorsAlarm": 0, "ArchiveErrorsAlarm": 180}
+
+# Alarms on what jobs say of themselves, or on what is left of them; a day and a half is 36 hours.
+ALARMS = {
+    "AuditDriftAlarm": {
+        "MetricName": "AuditDrift", "Dimensions": [{"Name": "function", "Value": "archive"}], "Statistic": "Maximum",
+        "Threshold": 1, "TreatMissingData": "notBreaching"},
+    "ArchiveMissingAlarm": {
+        "MetricName": "ArchiveRuns", "Dimensions": [{"Name": "function", "Value": "archive"}], "Statistic": "Sum",
+        "Period": 3600, "EvaluationPeriods": 36, "DatapointsToAlarm": 36, "Threshold": 1,
+        "ComparisonOperator": "LessThanThreshold", "TreatMissingData": "breaching"},
+    "ArchiveDeadLettersAlarm": {
+        "Namespace": "AWS/SQS", "MetricName": "ApproximateNumberOfMessagesVisible",
+        "Dimensions": [{"Name": "QueueName", "Value": {"Fn::GetAtt": [QUEUE, "QueueName"]}}], "Statistic": "Maximum",
+        "Threshold": 1, "ComparisonOperator": "GreaterThanOrEqualToThreshold"},
 }
 
 
@@ -127,18 +162,37 @@ def a_schedule_invokes_the_function_with_its_job(stack):
         job = schedule["Target"].get("Input")
         if job != JOBS.get(name):
             yield f"{name}: Input is {job}; want {JOBS.get(name)}"
+        zone = variables(functions(stack)["ArchiveFunction"]).get("TIME_ZONE")
+        if schedule.get("ScheduleExpressionTimezone") != zone:
+            yield f"{name}: ScheduleExpressionTimezone is not {zone}, by which the function counts days"
         for key, wanted in SCHEDULED.items():
             found = target if key == "Target" else schedule.get(key)
             if found != wanted:
                 yield f"{name}: {key} is {found}; want {wanted}"
 
 
-def the_drift_alarm_sees_every_audit_that_leaves_drift(stack):
-    alarm = stack["Resources"]["AuditDriftAlarm"]["Properties"]
-    wanted = {"MetricName": "AuditDrift", "Statistic": "Maximum", "Threshold": 1, "TreatMissingData": "notBreaching"}
-    for key, value in wanted.items():
-        if alarm.get(key) != value:
-            yield f"AuditDriftAlarm: {key} is {alarm.get(key)}; want {value}"
+def the_alarms_of_jobs_see_what_they_are_there_for(stack):
+    for name, wanted in ALARMS.items():
+        alarm = stack["Resources"].get(name, {}).get("Properties", {})
+        for key, value in wanted.items() if alarm else ():
+            if alarm.get(key) != value:
+                yield f"{name}: {key} is {alarm.get(key)}; want {value}"
+
+
+def a_snapshot_that_stays_away_is_called_for_where_one_is_scheduled(stack):
+    if ("ArchiveMissingAlarm" in stack["Resources"]) != ("ArchiveTimer" in stack["Resources"]):
+        yield "ArchiveMissingAlarm: give it the condition of ArchiveTimer"
+
+
+def jobs_that_are_given_up_are_kept(stack):
+    queue = stack["Resources"][QUEUE]["Properties"]
+    if queue.get("SqsManagedSseEnabled") is not True:
+        yield f"{QUEUE}: set SqsManagedSseEnabled"
+    if queue.get("MessageRetentionPeriod") != 14 * 86400:
+        yield f"{QUEUE}: set MessageRetentionPeriod to 14 days, the longest"
+    found = [item["Properties"] for item in of_type(stack, "AWS::Lambda::EventInvokeConfig").values()]
+    if [{key: config.get(key) for key in TRIES} for config in found] != [TRIES]:
+        yield f"ArchiveFunction: its EventInvokeConfig is {found}; want {TRIES}"
 
 
 def functions_log_json_into_their_own_group(stack):
@@ -151,12 +205,14 @@ def functions_log_json_into_their_own_group(stack):
             yield f"{name}: set RetentionInDays, otherwise log lines are kept and paid for ever"
 
 
-def the_errors_alarm_sees_failures_that_take_the_whole_timeout(stack):
+def the_errors_alarms_see_failures_that_take_the_whole_timeout(stack):
     # Lambda dates an error by its invocation's start, and the next attempt starts when that one has ended.
-    alarm = stack["Resources"]["AggregateErrorsAlarm"]["Properties"]
-    seen, needed = alarm["Period"] * alarm["EvaluationPeriods"], alarm["DatapointsToAlarm"] * LIMITS["Timeout"][1]
-    if seen < needed:
-        yield f"AggregateErrorsAlarm: looks back {seen} s; its datapoints may span {needed} s, add EvaluationPeriods"
+    for name, waits in WAITS.items():
+        alarm = stack["Resources"][name]["Properties"]
+        seen = alarm["Period"] * alarm["EvaluationPeriods"]
+        needed = alarm["DatapointsToAlarm"] * LIMITS["Timeout"][1] + waits
+        if seen < needed:
+            yield f"{name}: looks back {seen} s; its datapoints may span {needed} s, add EvaluationPeriods"
 
 
 def stores_survive_their_stack(stack):
@@ -214,9 +270,8 @@ def the_bucket_keeps_versions_and_its_privacy(stack):
     for key in ("BlockPublicAcls", "BlockPublicPolicy", "IgnorePublicAcls", "RestrictPublicBuckets"):
         if blocks.get(key) is not True:
             yield f"ArchiveBucket: set {key} to true in PublicAccessBlockConfiguration"
-    rules = bucket.get("LifecycleConfiguration", {}).get("Rules", [])
     for key in ("AbortIncompleteMultipartUpload", "NoncurrentVersionExpiration"):
-        if not any(key in rule for rule in rules):
+        if not any(key in rule for rule in lifecycle(stack)):
             yield f"ArchiveBucket: a lifecycle rule with {key} is missing; what nobody sees would be paid for ever"
     statements = [
         statement
@@ -228,6 +283,15 @@ def the_bucket_keeps_versions_and_its_privacy(stack):
             and statement.get("Condition", {}).get("Bool", {}).get("aws:SecureTransport") in ("false", False)
             for statement in statements):
         yield "ArchiveBucket: its policy must deny requests without TLS (aws:SecureTransport false)"
+
+
+def files_expire_folder_by_folder(stack):
+    days = {rule.get("Prefix"): rule["ExpirationInDays"] for rule in lifecycle(stack) if "ExpirationInDays" in rule}
+    kept = variables(functions(stack)["AggregateFunction"]).get("QUARANTINE_RETENTION_DAYS")
+    if days.pop("quarantine/", None) != kept:
+        yield f"ArchiveBucket: expire quarantine/ after {kept} days, so long the records can be counted after all"
+    if days and (days.keys() != ARCHIVED or len(set(days.values())) != 1):
+        yield f"ArchiveBucket: files expire after {days} days; want {sorted(ARCHIVED)} to expire together, or to stay"
 
 
 def every_reference_leads_somewhere(stack):

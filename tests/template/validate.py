@@ -29,7 +29,7 @@ from faults import self_test
 from linters import ACCEPTED, Linters, number
 from resolve import (
     TEMPLATE, Broken, expand, outside_constraints, parameters_of, read, resolve, truth_of, violated_rules)
-from resources import mappings, schedules
+from resources import lifecycle, mappings, schedules
 from tally import SOURCE_CHECKS, STACK_CHECKS, Tally, claim
 from variants import REFUSED, VARIANTS
 
@@ -37,6 +37,7 @@ SOURCE_TOPICS = [
     "analytics.events", "analytics.metrics", "dbserver1.public.order_items", "dbserver1.public.orders",
     "product.created", "product.deleted", "product.updated", "user-events",
 ]
+SCHEDULES = ("ArchiveSchedule", "ReportSchedule", "UpkeepSchedule", "AuditSchedule")
 MAPPING_OPTIONS = ("DestinationConfig", "ProvisionedPollerConfig", "SourceAccessConfigurations")
 
 
@@ -72,10 +73,14 @@ def compare(source, stacks, parameters, tally):
             given = sorted(value for name, value in values.items() if name.endswith("Topic") and value)
             tally.add(f"{variant}: each topic that is given is mapped", (
                 [] if topics == given else [f"{topics} are mapped: want {given}"]))
-        wanted = sorted(values[name] for name in ("UpkeepSchedule", "AuditSchedule") if values[name])
+        wanted = sorted(values[name] for name in SCHEDULES if values[name])
         found = sorted(schedule["ScheduleExpression"] for schedule in schedules(stacks[variant]).values())
-        tally.add(f"{variant}: upkeep and audits have the schedules that are given, or none", (
+        tally.add(f"{variant}: jobs have the schedules that are given, or none", (
             [] if found == wanted else [f"{found} are scheduled: want {wanted}"]))
+        days = int(values["ArchiveRetentionDays"])
+        found = {rule.get("ExpirationInDays") for rule in lifecycle(stacks[variant]) if "parquet/" in rule.values()}
+        tally.add(f"{variant}: archived files are kept as long as was said", (
+            [] if found == ({days} if days else set()) else [f"they expire after {found} days: want {days}"]))
     topics = mapped_topics(stacks["cluster"])
     tally.add("by default the topics are those of the source systems", (
         [] if topics == SOURCE_TOPICS else [f"{topics} are mapped: want {SOURCE_TOPICS}"]))

@@ -6,13 +6,16 @@ BUCKET = "arn:aws:s3:::tidemark-given-up"
 
 PRODUCT_TOPICS = ("CreatedTopic", "UpdatedTopic", "DeletedTopic")
 OTHER_TOPICS = ("OrdersTopic", "OrderItemsTopic", "ActivityTopic", "UserEventsTopic", "MetricsTopic")
+REGULAR_JOBS = ("ArchiveSchedule", "ReportSchedule", "UpkeepSchedule")
 
 # What is not named has its default. Together they must turn every condition both ways.
 VARIANTS = {
     "defaults": {},
     "cluster": {"MskClusterArn": CLUSTER},
-    "products alone": {"MskClusterArn": CLUSTER, "UpkeepSchedule": ""} | dict.fromkeys(OTHER_TOPICS, ""),
-    "audits alone": {"UpkeepSchedule": "", "AuditSchedule": "cron(0 3 ? * SUN *)"},
+    "products alone": {"MskClusterArn": CLUSTER} | dict.fromkeys(OTHER_TOPICS + REGULAR_JOBS, ""),
+    "audits alone": {"AuditSchedule": "cron(0 3 ? * SUN *)"} | dict.fromkeys(REGULAR_JOBS, ""),
+    "no archive": {"ArchiveSchedule": "", "ArchiveEntities": "false"},
+    "no reports": {"ReportSchedule": "", "ArchiveRetentionDays": "365", "QuarantineRetentionDays": "30"},
     "all but products": {"MskClusterArn": CLUSTER} | dict.fromkeys(PRODUCT_TOPICS, ""),
     "everything": {
         "MskClusterArn": CLUSTER,
@@ -52,8 +55,16 @@ VARIANTS = {
         "ActivityRetentionDays": "36500",
         "MetricsRetentionDays": "36500",
         "SalesRetentionDays": "36500",
+        "QuarantineRetentionDays": "3650",
+        "ArchiveRetentionDays": "36500",
+        "ArchiveSchedule": "rate(12 hours)",
+        "ReportSchedule": "cron(0/15 6-22 ? * MON-FRI *)",
         "UpkeepSchedule": "cron(0/30 6-22 ? * MON-FRI *)",
         "AuditSchedule": "rate(1 day)",
+        "ArchiveEntities": "false",
+        "ArchiveSegments": "64",
+        "ArchiveReadUnits": "1000000",
+        "ArchiveMemorySize": "10240",
         "KmsKeyArn": KEY,
         "AlarmTopicArn": "arn:aws:sns:us-east-1:111122223333:on-call",
         "Tracing": "Active",

@@ -10,7 +10,6 @@
 mod lambda;
 mod raw_body;
 mod report;
-mod upkeep;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -20,11 +19,11 @@ use tidemark_archive::{ArchiveError, ObjectStore, Quarantine};
 use tidemark_ledger::{AppRetention, Call, Ledger, LedgerError, Metered, Receipt, Store, off_thread};
 use tidemark_model::kafka::InvocationError;
 use tidemark_model::{Batch, Settings, decode};
+use tidemark_runtime::telemetry::chain;
 use tokio::time::timeout_at;
 
 pub use lambda::run;
 pub use report::{Rejected, Report};
-pub use upkeep::{UnknownJob, Upkeep};
 
 /// The function, on any store.
 pub struct Aggregate<S, O> {
@@ -133,7 +132,7 @@ impl<S: Store, O: ObjectStore> Aggregate<S, O> {
         let apps = match known {
             Some((_, apps)) => apps,
             None => {
-                let Metered { value, units } = self.ledger.read_retention(call).await?;
+                let Metered { value, units } = self.ledger.send(|| self.ledger.store().read_retention(), call).await?;
                 report.read_units += units.read;
                 *self.retention.lock().unwrap_or_else(PoisonError::into_inner) = Some((call.now_ms, value.clone()));
                 value
@@ -186,18 +185,6 @@ impl<S: Store, O: ObjectStore> Aggregate<S, O> {
         }
         Ok(())
     }
-}
-
-/// An error with all its causes, on one line.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 fn log_commit(batch: &Batch, receipt: &Receipt) {

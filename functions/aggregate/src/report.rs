@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use serde_json::json;
-use tidemark_ledger::{Audit, Receipt};
+use tidemark_ledger::Receipt;
 use tidemark_model::Batch;
 use tidemark_runtime::telemetry::{Unit, emf};
 
@@ -107,43 +107,5 @@ impl Report {
             metrics.push(("NewestRecordAgeMs", Unit::Milliseconds, (ended_ms - newest).max(0) as f64));
         }
         emf(namespace, "aggregate", ended_ms, &metrics, json!({"requestId": request_id}))
-    }
-}
-
-/// The metrics of an audit as an EMF line. `AuditDrift` is what an operator is to be called for. Its units have
-/// names of their own: they would hide what batches cost.
-pub(crate) fn audit_emf(audit: &Audit, namespace: &str, request_id: &str, ended_ms: i64) -> String {
-    let total = audit.total();
-    let count = |n: usize| n as f64;
-    let metrics = [
-        ("AuditRows", Unit::Count, count(total.rows)),
-        ("AuditDrift", Unit::Count, count(audit.remaining())),
-        ("AuditRepaired", Unit::Count, count(total.repaired)),
-        ("AuditUndecided", Unit::Count, count(total.undecided)),
-        ("AuditSkipped", Unit::Count, count(total.skipped)),
-        ("AuditForgotten", Unit::Count, count(total.forgotten)),
-        ("AuditUnfinished", Unit::Count, f64::from(u8::from(audit.unfinished))),
-        ("AuditReadUnits", Unit::Count, audit.read_units),
-        ("AuditWriteUnits", Unit::Count, audit.write_units),
-    ];
-    emf(namespace, "aggregate", ended_ms, &metrics, json!({"requestId": request_id}))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_metric_of_an_audit_has_the_name_of_a_batchs() {
-        let names = |line: &str| {
-            let line: serde_json::Value = serde_json::from_str(line).unwrap();
-            let metrics = line["_aws"]["CloudWatchMetrics"][0]["Metrics"].as_array().unwrap().clone();
-            metrics.iter().map(|metric| metric["Name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
-        };
-        let batch = names(&Report::default().emf("Tidemark", "1", 0, 0));
-        let unfinished = Audit { unfinished: true, ..Audit::default() };
-        let line = audit_emf(&unfinished, "Tidemark", "1", 0);
-        assert!(names(&line).iter().all(|name| name.starts_with("Audit") && !batch.contains(name)), "{line}");
-        assert!(line.contains(r#""AuditUnfinished":1"#), "{line}");
     }
 }

@@ -1,5 +1,7 @@
 //! What can go wrong with an object.
 
+use parquet::errors::ParquetError;
+
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// A request to the bucket that failed, or content that is none.
@@ -72,5 +74,14 @@ pub enum ArchiveError {
         /// Why.
         #[source]
         source: serde_json::Error,
+    },
+    /// A table of Parquet could not be written or read.
+    #[error("table {key} could not be written or read")]
+    Table {
+        /// The object's key.
+        key: String,
+        /// Why.
+        #[source]
+        source: ParquetError,
     },
 }

@@ -7,7 +7,7 @@ use tidemark_model::{Key, Map, Transition};
 
 use crate::requests::Requests;
 use crate::rows::apply_rows;
-use crate::{LaneId, LedgerError, Options, Plan, Store, StoreError, Written, off_thread};
+use crate::{LaneId, LedgerError, Options, Plan, PlanId, Store, StoreError, Written, off_thread};
 
 /// What became of a plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,12 +35,13 @@ pub(crate) struct Applying<'a, S> {
     pub(crate) options: &'a Options,
     pub(crate) lane: &'a LaneId,
     pub(crate) seq: u64,
+    pub(crate) plan: &'a PlanId,
     pub(crate) now_ms: i64,
 }
 
 /// Applies a plan as its lane's `seq`. Safe to repeat, at any time, beside others.
 pub(crate) async fn apply<S: Store>(applying: Applying<'_, S>, plan: Arc<Plan>) -> Result<Applied, LedgerError> {
-    let Applying { store, requests, options, lane, seq, now_ms } = applying;
+    let Applying { store, requests, options, lane, seq, plan: id, now_ms } = applying;
     // Collected first: a closure inside a stream would keep the future from being `Send`.
     let writes: Vec<_> = plan
         .transitions
@@ -52,8 +53,13 @@ pub(crate) async fn apply<S: Store>(applying: Applying<'_, S>, plan: Arc<Plan>) 
     if marks.iter().any(|mark| *mark > seq) {
         return Ok(Applied::Overtaken);
     }
-    let planned = marks.len();
     let entities = marks.iter().filter(|mark| **mark == seq).count();
+    let conflicts: Vec<usize> = marks.iter().enumerate().filter(|(_, mark)| **mark < seq).map(|(at, _)| at).collect();
+    // Whoever comes this far finds the same, so it may be written again; once the lane has moved on, none can.
+    if !conflicts.is_empty() {
+        let expires_s = options.plan_expires_s(now_ms);
+        requests.send(|| store.write_conflicts(lane, id, &conflicts, expires_s)).await?;
+    }
     let sums = move || {
         let applied = plan.transitions.iter().zip(marks).filter(|(_, mark)| *mark == seq);
         let mut deltas = plan.deltas(applied.map(|(transition, _)| transition));
@@ -66,7 +72,7 @@ pub(crate) async fn apply<S: Store>(applying: Applying<'_, S>, plan: Arc<Plan>) 
     let (deltas, late) = off_thread(sums).await.ok_or(LedgerError::Deadline)?;
     let Some(rows) = apply_rows(&applying, deltas).await? else { return Ok(Applied::Overtaken) };
     requests.send(|| store.finish(lane, seq)).await?;
-    Ok(Applied::Done { entities, rows, late, conflicts: planned - entities })
+    Ok(Applied::Done { entities, rows, late, conflicts: conflicts.len() })
 }
 
 /// Step 5 for one request's worth of transitions: the lane's mark on each entity afterwards. Equal

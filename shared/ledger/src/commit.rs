@@ -1,5 +1,6 @@
 //! Committing one lane's records: the steps of the protocol, in their order.
 
+use std::future::Future;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -13,7 +14,7 @@ use tokio::time::Instant;
 use crate::apply::{Applying, apply, partly_throttled};
 use crate::plan::{Covered, MAX_PLAN_BYTES, Planned};
 use crate::requests::{Requests, Retry};
-use crate::{AppRetention, Applied, Cursor, Lane, LaneId, LedgerError, Metered, Plan, PlanId, Store, off_thread};
+use crate::{Answer, Applied, Cursor, Lane, LaneId, LedgerError, Metered, Plan, PlanId, Store, off_thread};
 
 /// Commits batches on a store.
 pub struct Ledger<S> {
@@ -53,6 +54,13 @@ impl Default for Options {
             top: 100,
             seed: None,
         }
+    }
+}
+
+impl Options {
+    /// When a plan that is written at a time in ms may be forgotten, in seconds since 1970.
+    pub(crate) fn plan_expires_s(&self, now_ms: i64) -> i64 {
+        now_ms / 1_000 + self.plan_retention_s
     }
 }
 
@@ -115,13 +123,17 @@ impl<S: Store> Ledger<S> {
         &self.store
     }
 
-    /// Reads the retention settings.
+    /// Sends a request of the store until it is answered, within the deadline.
     ///
     /// # Errors
-    /// If they cannot be read.
-    pub async fn read_retention(&self, call: Call) -> Result<Metered<AppRetention>, LedgerError> {
+    /// If it fails for good.
+    pub async fn send<T, F: Future<Output = Answer<T>>>(
+        &self,
+        request: impl FnMut() -> F,
+        call: Call,
+    ) -> Result<Metered<T>, LedgerError> {
         let requests = self.requests(call);
-        let value = requests.send(|| self.store.read_retention()).await?;
+        let value = requests.send(request).await?;
         Ok(Metered { value, units: requests.spent().units })
     }
 
@@ -194,14 +206,16 @@ impl<S: Store> Ledger<S> {
         let mut conflicted = 0;
         let mut cursor = cursor.unwrap_or_else(|| unwritten(lane));
         for Planned { plan, body, through } in &intention.plans {
+            let previous = (cursor.seq > 0).then(|| cursor.plan.clone());
             cursor = self.next_cursor(&cursor, batch, call, *through);
-            let expires_s = call.now_ms / 1_000 + self.options.plan_retention_s;
-            requests.send(|| self.store.write_plan(&lane.id, &cursor.plan, body, expires_s)).await?;
+            let (plan_id, previous) = (&cursor.plan, previous.as_ref());
+            let expires_s = self.options.plan_expires_s(call.now_ms);
+            requests.send(|| self.store.write_plan(&lane.id, plan_id, previous, body, expires_s)).await?;
             if !requests.send(|| self.store.advance(&lane.id, &cursor)).await? {
                 return Ok(false);
             }
             receipt.plans += 1;
-            match self.apply(&lane.id, cursor.seq, Arc::clone(plan), call, requests).await? {
+            match self.apply(&lane.id, &cursor, Arc::clone(plan), call, requests).await? {
                 Applied::Overtaken => return Ok(false),
                 Applied::Done { entities, rows, late, conflicts } => {
                     receipt.entities += entities;
@@ -232,13 +246,13 @@ impl<S: Store> Ledger<S> {
     async fn apply(
         &self,
         lane: &LaneId,
-        seq: u64,
+        cursor: &Cursor,
         plan: Arc<Plan>,
         call: Call,
         requests: &Requests,
     ) -> Result<Applied, LedgerError> {
         let (store, options, now_ms) = (&self.store, &self.options, call.now_ms);
-        apply(Applying { store, requests, options, lane, seq, now_ms }, plan).await
+        apply(Applying { store, requests, options, lane, seq: cursor.seq, plan: &cursor.plan, now_ms }, plan).await
     }
 
     /// Steps 5 to 7 for a plan that an earlier invocation left pending.
@@ -254,7 +268,7 @@ impl<S: Store> Ledger<S> {
             return Err(LedgerError::PlanMissing { lane: lane.to_string(), plan: cursor.plan.to_string() });
         };
         let plan = off_thread(move || Plan::decode(&body)).await.ok_or(LedgerError::Deadline)??;
-        self.apply(lane, cursor.seq, Arc::new(plan), call, requests).await
+        self.apply(lane, cursor, Arc::new(plan), call, requests).await
     }
 
     /// Before a lane's first plan: keeps its name, and finishes what the lane of the epoch before

@@ -104,6 +104,23 @@ pub enum LedgerError {
         /// The plan's id.
         plan: String,
     },
+    /// A plan that was committed during a cut is not in the log.
+    #[error(
+        "plan {seq} of lane {lane} is not in the log: it has expired, or an earlier release wrote it or the next, \
+         which does not say what came before; take the cut anew"
+    )]
+    LogIncomplete {
+        /// The lane's id.
+        lane: String,
+        /// The plan's seq.
+        seq: u64,
+    },
+    /// A cut is restored into tables that hold something else.
+    #[error("tables hold {what}, which is not of this cut; restore into empty ones")]
+    NotEmpty {
+        /// Something that is there.
+        what: String,
+    },
     /// A plan cannot be encoded or decoded.
     #[error("plan cannot be read or written; it may be a newer release's: deploy that one again")]
     Plan(#[source] std::io::Error),

@@ -1,8 +1,10 @@
 //! Lanes: sequences of plans that are committed one after the other.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use compact_str::CompactString;
+use serde::{Deserialize, Serialize};
 use tidemark_model::Batch;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -32,7 +34,7 @@ impl Lane {
 ///
 /// It is short because it names an attribute on every row the lane touches. Two lanes of one id
 /// would break exactness, so the cursor keeps the full name and a mismatch fails closed.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct LaneId(CompactString);
 
 impl LaneId {
@@ -60,6 +62,11 @@ impl LaneId {
         Self(CompactString::from(id))
     }
 
+    /// The id as archives write it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
     /// The name of the attribute that carries the lane's mark on entities and rows.
     pub fn mark(&self) -> String {
         format!("~{}", self.0)
@@ -80,7 +87,7 @@ impl fmt::Display for LaneId {
 
 /// A plan's fresh id: the seq that it is written for and 64 random bits, each as 16 digits in
 /// hexadecimal. So a lane's plans stand in its order, and those of some seqs are one query.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct PlanId(CompactString);
 
 impl PlanId {
@@ -107,7 +114,7 @@ impl fmt::Display for PlanId {
 }
 
 /// Where a lane stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cursor {
     /// How many plans the lane has committed.
     pub seq: u64,
@@ -124,6 +131,9 @@ pub struct Cursor {
     /// The lane's full name.
     pub name: String,
 }
+
+/// Where lanes stand.
+pub type Cursors = BTreeMap<LaneId, Cursor>;
 
 #[cfg(test)]
 mod tests {

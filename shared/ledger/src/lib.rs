@@ -11,7 +11,9 @@
 mod apply;
 mod audit;
 mod commit;
+mod cut;
 pub mod dynamo;
+mod erasure;
 mod error;
 mod lane;
 mod off_thread;
@@ -26,14 +28,17 @@ mod sweep;
 pub use apply::Applied;
 pub use audit::{Audit, AuditOptions, Audited, Drift, Scanned};
 pub use commit::{Call, Ledger, Options, Receipt};
+pub use cut::{Cut, Logged, Redo, Rest};
+pub use erasure::Erased;
 pub use error::{LedgerError, StoreError};
-pub use lane::{Cursor, Lane, LaneId, PlanId};
+pub use lane::{Cursor, Cursors, Lane, LaneId, PlanId};
 pub use off_thread::off_thread;
 pub use plan::{MAX_PLAN_BYTES, Plan};
 pub use rankings::Refreshed;
 pub use redrive::Redriven;
 pub use requests::Retry;
 pub use store::{
-    Answer, AppRetention, Floor, Metered, Page, PlanPage, Row, RowPage, Segment, StatePage, Store, Units, Written,
+    Answer, AppRetention, ConflictPage, Floor, Metered, Page, PlanPage, Row, RowPage, Segment, StatePage, Store, Units,
+    Written, WrittenPlan,
 };
 pub use sweep::Swept;

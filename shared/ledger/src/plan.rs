@@ -120,6 +120,12 @@ impl Plan {
         rows.into_sorted()
     }
 
+    /// Leaves out transitions by their places, ascending.
+    pub(crate) fn leave_out(&mut self, places: &[usize]) {
+        let mut place = 0..;
+        self.transitions.retain(|_| place.next().is_none_or(|place| places.binary_search(&place).is_err()));
+    }
+
     /// The persisted form.
     fn encode(&self, most_bytes: usize) -> Result<Vec<u8>, LedgerError> {
         let json = serde_json::to_vec(self).map_err(|e| LedgerError::Plan(e.into()))?;

@@ -4,8 +4,9 @@ use std::future::Future;
 use std::iter::Sum;
 use std::ops::{AddAssign, RangeInclusive};
 
+use serde::{Deserialize, Serialize};
 use tidemark_model::views::Ranking;
-use tidemark_model::{Decimal, Key, Known, Measures, Settings, State, Transition};
+use tidemark_model::{Decimal, Key, Known, Measures, Settings, Transition};
 
 use crate::{Cursor, LaneId, PlanId, StoreError};
 
@@ -71,9 +72,8 @@ pub enum Written {
     Unprocessed,
 }
 
-/// A row that competes in a ranking or has a least and a greatest value, as a request found or left
-/// it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// A row as a request found or left it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Row {
     /// Its numbers.
     pub measures: Measures,
@@ -83,6 +83,20 @@ pub struct Row {
     pub mark: u64,
     /// What its ranking's `present` was before the lane's newest addition.
     pub before: Decimal,
+    /// The marks of all lanes on it, in the order of their ids. Scans alone tell them.
+    pub marks: Vec<(LaneId, u64)>,
+}
+
+/// A plan as it was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WrittenPlan {
+    /// Its id.
+    pub plan: PlanId,
+    /// The id of the lane's committed plan before it; `None` for a lane's first, and for those of releases
+    /// that did not say it.
+    pub previous: Option<PlanId>,
+    /// Its persisted form.
+    pub body: Vec<u8>,
 }
 
 /// The least numbers that make a row of a ranking stand in its index; `None` is below every number.
@@ -137,7 +151,8 @@ impl AppRetention {
 pub trait Store: Send + Sync {
     /// Keys that one [`Store::read_entities`] may ask for (BatchGetItem's limit).
     const READ_KEYS: usize = 100;
-    /// Transitions that one [`Store::write_entities`] may carry (BatchExecuteStatement's limit).
+    /// Entities that one [`Store::write_entities`] or [`Store::create_entities`] may carry
+    /// (BatchExecuteStatement's limit).
     const WRITE_ENTITIES: usize = 25;
 
     /// Step 1: reads entities.
@@ -156,11 +171,13 @@ pub trait Store: Send + Sync {
     /// Before a lane's first plan: keeps its name, and lets the sweeper find it.
     fn register_lane(&self, lane: &LaneId, name: &str) -> impl Future<Output = Answer<()>> + Send;
 
-    /// Step 4: writes a plan under a fresh id, to be forgotten at a time in seconds since 1970.
+    /// Step 4: writes a plan under a fresh id, with the id of the lane's plan before it, to be forgotten at a
+    /// time in seconds since 1970.
     fn write_plan(
         &self,
         lane: &LaneId,
         plan: &PlanId,
+        previous: Option<&PlanId>,
         body: &[u8],
         expires_s: i64,
     ) -> impl Future<Output = Answer<()>> + Send;
@@ -181,10 +198,21 @@ pub trait Store: Send + Sync {
     /// 0 for none.
     fn read_marks(&self, lane: &LaneId, keys: &[Key]) -> impl Future<Output = Answer<Page<(Key, u64), Key>>> + Send;
 
+    /// Between steps 5 and 6: notes which of a plan's transitions, by their places in it, will never apply;
+    /// to be forgotten as the plan is.
+    fn write_conflicts(
+        &self,
+        lane: &LaneId,
+        plan: &PlanId,
+        conflicts: &[usize],
+        expires_s: i64,
+    ) -> impl Future<Output = Answer<()>> + Send;
+
     /// Step 6: adds to a row and sets the lane's mark on it to `seq` IF that mark is absent or
     /// lower; refused, it was already applied. Sums are added, a least or greatest value is set
     /// where there is none yet, a TTL is set. The row, as it is now, is answered where the delta
-    /// has such a value or the row competes in a ranking, whose `present` of before it keeps.
+    /// has such a value or the row competes in a ranking, whose `present` of before it keeps; such a row
+    /// loses the TTL that [`Store::expire_row`] gave it.
     fn add_row(
         &self,
         lane: &LaneId,
@@ -223,16 +251,19 @@ pub trait Store: Send + Sync {
     /// For the sweeper and the audit: the lanes there are, after one, in pages; an empty page is the end.
     fn lanes(&self, after: Option<&LaneId>) -> impl Future<Output = Answer<Vec<LaneId>>> + Send;
 
-    /// For refreshing floors, for snapshots and for the audit, whose marks are answered: the rows there
-    /// are in a segment, strongly consistent, after one, in pages; the key to go on after, if there
-    /// are more.
+    /// For refreshing floors, for snapshots, for cuts and for the audit, whose marks are the rows' own: the
+    /// rows there are in a segment, strongly consistent, after one, in pages; the key to go on after, if
+    /// there are more.
     fn rows(&self, segment: Segment, after: Option<&Key>) -> impl Future<Output = Answer<RowPage>> + Send;
 
-    /// For the audit: the entities' states in a segment, likewise.
+    /// For the audit, for cuts and for erasure: the entities in a segment, likewise.
     fn states(&self, segment: Segment, after: Option<&Key>) -> impl Future<Output = Answer<StatePage>> + Send;
 
-    /// For the audit: a lane's plans that were written for some seqs, committed or not, strongly
-    /// consistent, after one, in pages; the id to go on after, if there are more.
+    /// For erasure: the events of a timeline (a partition key), likewise and in the order of their keys.
+    fn timeline(&self, timeline: &str, after: Option<&Key>) -> impl Future<Output = Answer<StatePage>> + Send;
+
+    /// For the audit and for cuts: a lane's plans that were written for some seqs, committed or not, strongly
+    /// consistent, after one, in pages and in the order of their ids; the id to go on after, if there are more.
     fn plans(
         &self,
         lane: &LaneId,
@@ -240,13 +271,37 @@ pub trait Store: Send + Sync {
         after: Option<&PlanId>,
     ) -> impl Future<Output = Answer<PlanPage>> + Send;
 
-    /// For repairs: creates a row IF there is none, with these marks of lanes.
+    /// For cuts: which transitions of a lane's plans of some seqs were noted as conflicted, likewise.
+    fn conflicts(
+        &self,
+        lane: &LaneId,
+        seqs: &RangeInclusive<u64>,
+        after: Option<&PlanId>,
+    ) -> impl Future<Output = Answer<ConflictPage>> + Send;
+
+    /// For repairs and restores: creates a row IF there is none, with these marks of lanes.
     fn create_row(
         &self,
         key: &Key,
         row: &Measures,
         marks: &[(LaneId, u64)],
     ) -> impl Future<Output = Answer<bool>> + Send;
+
+    /// For erasure: lets a row that competes in a ranking be forgotten at a time in seconds since 1970, IF it is
+    /// there, is empty, and has no such time yet.
+    fn expire_row(
+        &self,
+        key: &Key,
+        ranking: &'static Ranking,
+        expires_s: i64,
+    ) -> impl Future<Output = Answer<bool>> + Send;
+
+    /// For restores: creates each entity IF there is none, without marks. One answer for each, in their
+    /// order: [`Written::Unseen`] where there is one.
+    fn create_entities(&self, entities: &[(Key, Known)]) -> impl Future<Output = Answer<Vec<Written>>> + Send;
+
+    /// For restores: creates a lane's cursor IF there is none.
+    fn create_cursor(&self, lane: &LaneId, cursor: &Cursor) -> impl Future<Output = Answer<bool>> + Send;
 
     /// The retention settings.
     fn read_retention(&self) -> impl Future<Output = Answer<AppRetention>> + Send;
@@ -255,8 +310,11 @@ pub trait Store: Send + Sync {
 /// Some rows, where each can be read or not, and the key to go on after.
 pub type RowPage = (Vec<(Key, Result<Row, StoreError>)>, Option<Key>);
 
-/// Some entities' states, and the key to go on after.
-pub type StatePage = (Vec<State>, Option<Key>);
+/// Some entities, and the key to go on after.
+pub type StatePage = (Vec<(Key, Known)>, Option<Key>);
 
 /// Some plans, as they were written, and the id to go on after.
-pub type PlanPage = (Vec<(PlanId, Vec<u8>)>, Option<PlanId>);
+pub type PlanPage = (Vec<WrittenPlan>, Option<PlanId>);
+
+/// Of some plans the transitions that will never apply, by their places, ascending; and the id to go on after.
+pub type ConflictPage = (Vec<(PlanId, Vec<usize>)>, Option<PlanId>);

@@ -5,13 +5,15 @@
 //! else a fingerprint of its content with its time: equal content at the same millisecond is one event.
 //! Of several tellings of one id the earliest counts. Besides, an event is a sighting of its user and
 //! session in the app on that day.
+//!
+//! No key holds an id of a user, a session or an event, but its digest: keys stay when a user is erased.
 
 use compact_str::{CompactString, format_compact};
 use serde::{Deserialize, Serialize};
 
 use crate::cloud_event::{self, Envelope};
 use crate::field::{ID_LIMIT, id, within};
-use crate::fingerprint::{Json, fingerprint};
+use crate::fingerprint::{Json, digest, fingerprint};
 use crate::raw::{Object, Raw};
 use crate::stream::{Accepted, Input, Route, Said, Stream, parse};
 use crate::time::{self, DAY_MS, Day};
@@ -29,8 +31,6 @@ pub const USER_EVENTS: Stream =
 pub(crate) const APP_LIMIT: usize = 128;
 const TYPE_LIMIT: usize = 100;
 const NAME_LIMIT: usize = 200;
-/// Longer parts of an identity stand in keys as their fingerprint.
-const IDENTITY_LIMIT: usize = 100;
 /// Keeps an item and a plan under 400 KB, where a plan may hold an event before and after.
 const PROPERTIES_LIMIT: usize = 128 << 10;
 /// Longer addresses and user agents are not stored.
@@ -46,7 +46,7 @@ const USER_AGENT: [&str; 2] = ["user_agent", "userAgent"];
 pub struct Event {
     /// The app, or the service.
     pub app: CompactString,
-    /// Who.
+    /// Who; of an erased event a digest.
     pub user: CompactString,
     /// What kind of thing.
     #[serde(rename = "type")]
@@ -71,9 +71,30 @@ pub struct Event {
     /// The user agent, where it is stored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_agent: Option<CompactString>,
+    /// Whether its user was erased: nothing else that is personal is left.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub erased: bool,
+}
+
+/// The partition key of a user's events in an app.
+pub fn timeline(app: &str, user: &str) -> CompactString {
+    Key::parts(&["USER", app, &digest([app, user])], &[]).pk
 }
 
 impl Event {
+    /// What is left of the event when its user is erased: what the rows count, and a digest.
+    pub(crate) fn erased(&self) -> Self {
+        Self {
+            user: digest([&*self.app, &*self.user]),
+            session: None,
+            properties: None,
+            ip_address: None,
+            user_agent: None,
+            erased: true,
+            ..self.clone()
+        }
+    }
+
     /// When a window of this event may be forgotten.
     pub fn window_expires(&self, end_ms: i64) -> i64 {
         end_ms.saturating_add(self.expires.saturating_sub(self.at))
@@ -287,10 +308,9 @@ fn accept(input: &Input<'_>, heard: Heard<'_>, said: &mut Said) -> Result<Accept
     let timed = identity.kind == "fp";
     let moment = if timed { format_compact!("{at:015}") } else { CompactString::default() };
     let mut sk: Vec<&str> = if timed { vec!["EVENT", &moment] } else { vec!["ID"] };
-    sk.push(identity.kind);
-    sk.extend(identity.parts.iter().map(CompactString::as_str));
+    sk.extend([identity.kind, &*identity.id]);
     let version = Version { major: if timed { 0 } else { -at }, minor: 0, tie: fingerprint as u64 };
-    let key = Key::parts(&["USER", &app, &user], &sk);
+    let key = Key { pk: timeline(&app, &user), ..Key::parts(&[], &sk) };
     let omitted = omitted(settings);
     let holds_omitted = |content: &Json| omitted.iter().any(|name| content.text().contains(name));
     let properties = match (&heard.properties, content) {
@@ -312,6 +332,7 @@ fn accept(input: &Input<'_>, heard: Heard<'_>, said: &mut Said) -> Result<Accept
         day,
         session,
         properties,
+        erased: false,
     };
     // A telling of an id that loses against an earlier one is no sighting of its day.
     let told_by = (!timed).then(|| Box::new((key.clone(), version)));
@@ -333,7 +354,7 @@ fn omitted(settings: &Settings) -> Vec<&'static str> {
 fn sightings(event: &Event, told_by: Option<Box<(Key, Version)>>) -> impl Iterator<Item = Change> {
     let session = event.session.as_ref().map(|session| (Sighted::Session, "SESSION", session));
     [Some((Sighted::User, "USER", &event.user)), session].into_iter().flatten().map(move |(what, kind, id)| Change {
-        key: Key::parts(&["SEEN", &event.app, &event.day.date, id], &[kind]),
+        key: Key::parts(&["SEEN", &event.app, &event.day.date, &digest([&*event.app, id])], &[kind]),
         version: Version { major: 0, minor: 0, tie: 0 },
         state: State::Seen(Seen {
             app: event.app.clone(),
@@ -353,7 +374,7 @@ fn too_long() -> String {
 /// What tells an event from others of its user, at its time if it has one.
 struct Identity {
     kind: &'static str,
-    parts: Vec<CompactString>,
+    id: CompactString,
 }
 
 fn identity(
@@ -365,28 +386,17 @@ fn identity(
     field: &str,
 ) -> Result<Identity, String> {
     if let Some(envelope) = envelope {
-        return Ok(Identity { kind: "ce", parts: vec![short(&envelope.source), short(&envelope.id)] });
+        return Ok(Identity { kind: "ce", id: digest([&*envelope.source, &*envelope.id]) });
     }
     if let Some(id) = id {
-        return Ok(Identity { kind: "id", parts: vec![short(&text(id, field, usize::MAX)?)] });
+        return Ok(Identity { kind: "id", id: digest([&*text(id, field, usize::MAX)?]) });
     }
     if !is_timed {
         // Without any time, its place in the stream is all that a redelivery keeps.
         let (topic, partition) = (input.record.topic(), input.record.partition);
-        return Ok(Identity {
-            kind: "at",
-            parts: vec![format_compact!("{topic}-{partition}-{}", input.record.offset)],
-        });
+        return Ok(Identity { kind: "at", id: format_compact!("{topic}-{partition}-{}", input.record.offset) });
     }
-    Ok(Identity { kind: "fp", parts: vec![format_compact!("{fingerprint:032x}")] })
-}
-
-fn short(part: &str) -> CompactString {
-    if part.len() <= IDENTITY_LIMIT {
-        return CompactString::from(part);
-    }
-    // Longer than the limit with its length, so that it is no id that was given.
-    format_compact!("{:0>101}", format!("{:032x}", fingerprint([part])))
+    Ok(Identity { kind: "fp", id: format_compact!("{fingerprint:032x}") })
 }
 
 fn kind(raw: Option<&Raw<'_>>, envelope: Option<&Envelope>, field: &'static str) -> Result<CompactString, String> {

@@ -43,6 +43,16 @@ impl Decimal {
         Self(n as i128 * ONE)
     }
 
+    /// The number as a count of units of 10^-12.
+    pub const fn units(self) -> i128 {
+        self.0
+    }
+
+    /// The number that is so many units of 10^-12.
+    pub const fn of_units(units: i128) -> Self {
+        Self(units)
+    }
+
     /// Whether this is nothing, so that adding it changes nothing.
     pub const fn is_zero(self) -> bool {
         self.0 == 0

@@ -101,6 +101,19 @@ pub struct Version {
 impl Version {
     /// Older than any other: of what no record has told.
     pub const NONE: Self = Self { major: i64::MIN, minor: i64::MIN, tie: 0 };
+    /// Newer than any other: of what no record may tell again.
+    pub const LAST: Self = Self { major: i64::MAX, minor: i64::MAX, tie: u64::MAX };
+
+    /// The lowest above this one.
+    #[must_use]
+    pub fn next(self) -> Self {
+        let Self { major, minor, tie } = self;
+        match (tie.checked_add(1), minor.checked_add(1)) {
+            (Some(tie), _) => Self { tie, ..self },
+            (None, Some(minor)) => Self { minor, tie: 0, ..self },
+            (None, None) => Self { major: major.saturating_add(1), minor: i64::MIN, tie: 0 },
+        }
+    }
 }
 
 /// Persisted as `major.minor.tie`, the tie in hexadecimal.
@@ -153,12 +166,13 @@ pub struct Change {
     pub state: State,
     /// The state that the record says was before, where it does. Never relied on: the stored one wins.
     pub claimed: Option<Box<State>>,
-    /// The telling that it comes with, where that may lose against another: then this says nothing.
+    /// The telling that it comes with, where that may lose against another, or be forgotten: then this says
+    /// nothing.
     pub told_by: Option<Box<(Key, Version)>>,
 }
 
 /// What the store knows of an entity.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Known {
     /// How often it has been changed.
     pub counter: u64,
@@ -182,4 +196,23 @@ pub struct Transition {
     pub before: Option<State>,
     /// The new state.
     pub after: State,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_version_is_the_lowest_above() {
+        let version = |major, minor, tie| Version { major, minor, tie };
+        for (one, next) in [
+            (version(1, 2, 3), version(1, 2, 4)),
+            (version(1, 2, u64::MAX), version(1, 3, 0)),
+            (version(1, i64::MAX, u64::MAX), version(2, i64::MIN, 0)),
+            (Version::NONE, version(i64::MIN, i64::MIN, 1)),
+        ] {
+            assert_eq!(one.next(), next);
+            assert!(one < next && next < Version::LAST);
+        }
+    }
 }

@@ -1,5 +1,7 @@
-//! Canonical JSON: one text for one content, whatever the order of members and the spaces.
+//! Canonical JSON: one text for one content, whatever the order of members and the spaces. And what is short
+//! and stands for texts: fingerprints and digests.
 
+use compact_str::{CompactString, format_compact};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 use xxhash_rust::xxh3::xxh3_128;
@@ -52,6 +54,13 @@ pub(crate) fn fingerprint<'a>(texts: impl IntoIterator<Item = &'a str>) -> u128 
         all.push_str(text);
     }
     xxh3_128(all.as_bytes())
+}
+
+/// What stands for texts that may hold personal data, where others must not read them: their [`fingerprint`],
+/// as 32 digits in hexadecimal. There is no key to it: whoever knows the texts can compute it again. So it is
+/// a pseudonym, and hides nothing from who can guess.
+pub(crate) fn digest<'a>(texts: impl IntoIterator<Item = &'a str>) -> CompactString {
+    format_compact!("{:032x}", fingerprint(texts))
 }
 
 /// Appends a value's canonical text. The depth is bounded: the record was checked for it.

@@ -26,7 +26,9 @@ pub fn fold(changes: &[Change], known: &Map<Key, Known>) -> Fold {
     let mut entities: Vec<(Option<&Known>, SmallVec<[&Change; 2]>)> = Vec::with_capacity(changes.len());
     let (certain, hanging): (Vec<&Change>, Vec<&Change>) = changes.iter().partition(|change| change.told_by.is_none());
     let stands = |change: &&Change, newest: &Map<&Key, Version>| {
-        change.told_by.as_deref().is_none_or(|(key, version)| newest.get(key).is_none_or(|newest| newest <= version))
+        change.told_by.as_deref().is_none_or(|(key, version)| {
+            newest.get(key).is_some_and(|newest| *newest > Version::NONE && newest <= version)
+        })
     };
     let newest = newest(&hanging, &certain, known);
     for change in certain.into_iter().chain(hanging.into_iter().filter(|change| stands(change, &newest))) {

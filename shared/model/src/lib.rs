@@ -15,6 +15,7 @@ pub mod debezium;
 pub mod decimal;
 pub mod decode;
 pub mod entity;
+pub mod erasure;
 mod field;
 mod fingerprint;
 pub mod fold;

@@ -16,6 +16,24 @@ impl Serialize for Number {
     }
 }
 
+/// Serialises as an exact JSON number with two digits after the point, or more where there are more; only
+/// through `serde_json`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Money(pub Decimal);
+
+impl Serialize for Money {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut text = self.0.to_string();
+        let digits = text.split_once('.').map(|(_, fraction)| fraction.len());
+        text.push_str(match digits {
+            None => ".00",
+            Some(1) => "0",
+            Some(_) => "",
+        });
+        RawValue::from_string(text).map_err(serde::ser::Error::custom)?.serialize(serializer)
+    }
+}
+
 /// An id that is serialised as a number where it is written as one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Id(pub CompactString);
@@ -27,6 +45,18 @@ impl Serialize for Id {
                 RawValue::from_string(self.0.to_string()).map_err(serde::ser::Error::custom)?.serialize(serializer)
             }
             _ => serializer.serialize_str(&self.0),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn money_has_two_digits_and_never_fewer_than_it_needs() {
+        for (n, text) in [("12", "12.00"), ("-0.5", "-0.50"), ("1.23", "1.23"), ("0.125", "0.125"), ("0", "0.00")] {
+            assert_eq!(serde_json::to_string(&Money(n.parse().unwrap())).unwrap(), text);
         }
     }
 }

@@ -4,11 +4,12 @@
 //! A row's state is what its newest record says; what that left out is kept from the newest that
 //! told it. A deletion leaves a tombstone.
 
-use compact_str::CompactString;
+use compact_str::{CompactString, format_compact};
 use serde::{Deserialize, Serialize};
 
 use crate::debezium::{Cell, Row, RowChange, read};
 use crate::field::{PRICE_LIMIT, QUANTITY_LIMIT, VALUE_LIMIT, within};
+use crate::fingerprint::digest;
 use crate::stream::{Accepted, Input, Route, Said, Stream};
 use crate::time::{DAY_MS, Day};
 use crate::{Change, Decimal, Key, Settings, State, Version, time};
@@ -107,6 +108,12 @@ impl Order {
         self.customer.contradicts(&stored.customer)
             || self.total.contradicts(&stored.total)
             || self.status.contradicts(&stored.status)
+    }
+
+    /// The order of a pseudonym in place of its customer, told right after the customer was.
+    pub(crate) fn erased(&self) -> Self {
+        let pseudonym = self.customer.value.as_deref().map(|customer| format_compact!("erased-{}", digest([customer])));
+        Self { customer: Cell { value: pseudonym, at: self.customer.at.map(Version::next) }, ..self.clone() }
     }
 
     /// What it is for; null is nothing.

@@ -85,8 +85,13 @@ impl Measures {
 
     /// Puts a number under a name, whatever was there.
     pub fn set(&mut self, name: &str, n: Decimal) {
-        self.0.retain(|(known, _)| known != name);
+        self.remove(name);
         self.add(name, n);
+    }
+
+    /// Takes the number under a name away.
+    pub fn remove(&mut self, name: &str) {
+        self.0.retain(|(known, _)| known != name);
     }
 
     /// Whether there is nothing to say: every sum is zero. A TTL alone says nothing.

@@ -120,6 +120,17 @@ pub fn iso(field: &str, text: &str) -> Result<i64, String> {
     within(field, time.as_nanosecond().div_euclid(1_000_000) as i64)
 }
 
+/// A time in ms as ISO 8601 in UTC: `2026-11-20T02:00:00Z`, with a fraction if there is one. Beyond the years that
+/// has, the nearest.
+pub fn to_iso(ms: i64) -> String {
+    timestamp(ms.clamp(EARLIEST_MS, LATEST_MS)).to_string()
+}
+
+/// A time in ms as part of a name, in UTC: `20261120_020000`.
+pub fn to_name(ms: i64) -> String {
+    timestamp(ms.clamp(EARLIEST_MS, LATEST_MS)).strftime("%Y%m%d_%H%M%S").to_string()
+}
+
 /// A number of unknown unit as ms: days below 200,000 (the year 2517), seconds below 10^11, ms below
 /// 10^14, us below 10^17 (each the year 5138), else ns. So no ms value of after March 1973 ever
 /// becomes a time of 1970.

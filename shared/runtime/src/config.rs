@@ -24,6 +24,12 @@ pub struct Config {
     /// How records are read: `TOPICS`, `TIME_ZONE`, `CLOCK_SKEW_HOURS`, `LOW_STOCK_THRESHOLD`,
     /// `DECIMAL_SCALE`, `MAX_TAG_SETS`, `STORE_*`, and `*_RETENTION_DAYS` (0 keeps for ever where it may be 0).
     pub settings: Settings,
+    /// `ARCHIVE_ENTITIES`: whether entities are archived, too.
+    pub archive_entities: bool,
+    /// `ARCHIVE_SEGMENTS`: parts of a table that an archive scans beside each other.
+    pub archive_segments: u32,
+    /// `ARCHIVE_READ_UNITS`: read units a second that its scans may consume.
+    pub archive_read_units: u32,
     /// `METRICS_NAMESPACE`: the CloudWatch namespace.
     pub metrics_namespace: String,
     /// `LOG_LEVEL`: from which level on logs are written.
@@ -107,6 +113,15 @@ impl Config {
                 quarantine_retention_ms: DAY_MS
                     * source.within("QUARANTINE_RETENTION_DAYS", 90, 1, 3_650, "a number of days from 1 to 3650")?,
             },
+            archive_entities: source.flag("ARCHIVE_ENTITIES", true)?,
+            archive_segments: source.within("ARCHIVE_SEGMENTS", 4, 1, 64, "a number of segments from 1 to 64")?,
+            archive_read_units: source.within(
+                "ARCHIVE_READ_UNITS",
+                3_000,
+                1,
+                1_000_000,
+                "a number of read units a second from 1 to 10^6",
+            )?,
             log_level: variable("LOG_LEVEL").unwrap_or_else(|| "info".to_owned()),
             metrics_namespace: variable("METRICS_NAMESPACE").unwrap_or_else(|| "Tidemark".to_owned()),
             ledger: Options {
@@ -155,6 +170,13 @@ impl<F: Fn(&str) -> Option<String>> Source<'_, F> {
         match value.parse() {
             Ok(n) if least <= n && n <= most => Ok(n),
             _ => Err(ConfigError::Invalid { name, value, takes }),
+        }
+    }
+
+    fn flag(&self, name: &'static str, default: bool) -> Result<bool, ConfigError> {
+        match (self.0)(name) {
+            Some(_) => self.parsed(name, "true or false"),
+            None => Ok(default),
         }
     }
 

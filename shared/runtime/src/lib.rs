@@ -2,12 +2,14 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 
+mod call;
 pub mod clients;
 pub mod config;
 pub mod telemetry;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+pub use call::call;
 pub use clients::Clients;
 pub use config::{Config, ConfigError};
 

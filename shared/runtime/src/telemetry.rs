@@ -29,6 +29,8 @@ pub enum Unit {
     Count,
     /// A duration.
     Milliseconds,
+    /// A size.
+    Bytes,
 }
 
 /// One metric: name, unit, value.
@@ -39,7 +41,12 @@ pub fn emf(namespace: &str, function: &str, timestamp_ms: i64, metrics: &[Metric
     let defined: Vec<Value> = metrics
         .iter()
         .map(|(name, unit, _)| {
-            json!({"Name": name, "Unit": match unit { Unit::Count => "Count", Unit::Milliseconds => "Milliseconds" }})
+            let unit = match unit {
+                Unit::Count => "Count",
+                Unit::Milliseconds => "Milliseconds",
+                Unit::Bytes => "Bytes",
+            };
+            json!({"Name": name, "Unit": unit})
         })
         .collect();
     let mut line = Map::new();
@@ -56,6 +63,18 @@ pub fn emf(namespace: &str, function: &str, timestamp_ms: i64, metrics: &[Metric
         line.extend(properties);
     }
     Value::Object(line).to_string()
+}
+
+/// An error with all its causes, on one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
 }
 
 #[cfg(test)]

@@ -19,6 +19,10 @@ impl Scenario {
         if self.is_without(Without::Nothing) && (0..LANES).any(|lane| store.aside[lane] & store.counted[lane] != 0) {
             return Some("a record is known as set aside, and counted by its offset".to_owned());
         }
+        let notes = [Without::Nothing, Without::ConflictsNoted, Without::NotedBeforeFinish];
+        if notes.contains(&self.without) && store.misnoted {
+            return Some("a finished plan's noted conflicts are not its transitions that did not apply".to_owned());
+        }
         if let Some(seq) = store.cursors.iter().map(|cursor| cursor.seq).find(|seq| *seq > self.plans) {
             return Some(format!("a lane commits plans without end: {seq}"));
         }

@@ -75,6 +75,7 @@ impl Scenario {
                     Request::Advance { lane, .. }
                     | Request::WritePlan { lane, .. }
                     | Request::Write { lane, .. }
+                    | Request::Note { lane, .. }
                     | Request::Add { lane, .. }
                     | Request::Finish { lane, .. } => usize::from(lane),
                 };

@@ -52,6 +52,10 @@ pub(super) enum Without {
     AsideWithThrough,
     /// A point is redriven because `through` has passed it, though a committed plan may hold it.
     RedriveUncounted,
+    /// Nobody notes which transitions will never apply.
+    ConflictsNoted,
+    /// They are noted after step 7.
+    NotedBeforeFinish,
 }
 
 #[derive(Clone, Copy, Debug)]

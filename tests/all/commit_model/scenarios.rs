@@ -108,6 +108,8 @@ pub(super) fn broken() -> Vec<(Without, Scenario)> {
         (Without::PlanBeforeCursor, own()),
         (Without::KeyedPoint, lanes(&[&[Aside], &[key], &[key]])),
         (Without::AsideWithThrough, Scenario { split: true, ..lanes(&[&[Point, Aside], &[later]]) }),
+        (Without::ConflictsNoted, two()),
+        (Without::NotedBeforeFinish, two()),
         (Without::RedriveUncounted, lanes(&[&[Aside], &[key]])),
     ]
 }

@@ -56,6 +56,8 @@ pub(super) struct Cursor {
     pub(super) plan: Plan,
     /// Whether the plan that is named is there.
     pub(super) written: bool,
+    /// Which of the newest plan's transitions are noted as conflicted, a bit each.
+    pub(super) noted: u8,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
@@ -70,6 +72,8 @@ pub(super) struct Store {
     pub(super) aside: [u8; LANES],
     /// Whether a point stands in two committed plans.
     pub(super) twice: bool,
+    /// Whether a finished plan's note is not just its transitions that did not apply.
+    pub(super) misnoted: bool,
 }
 
 /// A write.
@@ -81,6 +85,8 @@ pub(super) enum Request {
     WritePlan { lane: u8, seq: u8 },
     /// Step 5.
     Write { lane: u8, seq: u8, entity: u8, transition: Transition },
+    /// Between steps 5 and 6: transitions that will never apply, a bit each.
+    Note { lane: u8, seq: u8, conflicts: u8 },
     /// Step 6.
     Add { lane: u8, seq: u8, row: u8, delta: Delta },
     /// Step 7.
@@ -103,7 +109,7 @@ impl Scenario {
                     return false;
                 }
                 let written = !self.is_without(Without::PlanBeforeCursor);
-                *cursor = Cursor { seq, pending: true, through, plan, written };
+                *cursor = Cursor { seq, pending: true, through, plan, written, noted: 0 };
                 store.twice |= store.counted[lane] & plan.points != 0;
                 store.counted[lane] |= plan.points;
                 store.aside[lane] |= plan.aside;
@@ -132,11 +138,25 @@ impl Scenario {
                 row.is.sum += delta.sum;
                 row.is.points += delta.points;
             }
-            Request::Finish { lane, seq } => {
+            Request::Note { lane, seq, conflicts } => {
                 let cursor = &mut store.cursors[usize::from(lane)];
+                if cursor.seq == seq {
+                    // The newest plan's note alone is held. Of a finished one, it must be the same again.
+                    store.misnoted |= !cursor.pending && cursor.noted != conflicts;
+                    cursor.noted = conflicts;
+                }
+            }
+            Request::Finish { lane, seq } => {
+                let lane = usize::from(lane);
+                let cursor = &mut store.cursors[lane];
                 if cursor.seq != seq && !self.is_without(Without::FinishCondition) {
                     return false;
                 }
+                let transitions = cursor.plan.transitions.iter().zip(&store.entities).enumerate();
+                let left_out =
+                    transitions.filter(|(_, (transition, entity))| transition.is_some() && entity.marks[lane] != seq);
+                let conflicts = left_out.fold(0, |conflicts, (at, _)| conflicts | 1 << at);
+                store.misnoted |= cursor.pending && cursor.noted != conflicts;
                 *cursor = Cursor { pending: false, plan: Plan::default(), written: false, ..*cursor };
             }
         }
@@ -159,6 +179,10 @@ impl Scenario {
             Request::WritePlan { .. } => false,
             Request::Write { entity, transition, .. } => {
                 store.entities[usize::from(entity)].counter <= transition.counter
+            }
+            Request::Note { lane, seq, conflicts } => {
+                let cursor = store.cursors[usize::from(lane)];
+                cursor.seq == seq && cursor.noted != conflicts
             }
             Request::Add { lane, seq, row, .. } => store.rows[usize::from(row)].marks[self.mark(lane)] < seq,
             Request::Finish { lane, seq } => {

@@ -119,6 +119,11 @@ impl fmt::Display for Request {
                 let (n, after) = (transition.counter, transition.after);
                 write!(f, "writes entity {entity} for plan {seq}: counter {n} to {}, version {after}", n + 1)
             }
+            Self::Note { seq, conflicts, .. } => {
+                write!(f, "notes of plan {seq}")?;
+                (0..8).filter(|at| conflicts & 1 << at != 0).try_for_each(|at| write!(f, ", entity {at}"))?;
+                write!(f, ": conflicted")
+            }
             Self::Add { seq, row, delta, .. } => {
                 write!(f, "adds to row {row} for plan {seq}: {:+}, {:+} points", delta.sum, delta.points)
             }

@@ -55,6 +55,8 @@ pub(super) struct Applying {
     pub(super) seq: u8,
     pub(super) plan: Plan,
     pub(super) outcomes: [Option<Outcome>; ENTITIES],
+    /// Whether its conflicts are noted.
+    pub(super) noted: bool,
     /// Rows that were added to, a bit each.
     pub(super) added: u8,
     pub(super) finished: bool,
@@ -199,10 +201,12 @@ impl Scenario {
                 let writes = self.writes(lane, applying);
                 let adds = self.adds(lane, applying);
                 let finish = [(!applying.finished).then_some(Request::Finish { lane, seq }), None];
+                let note = [self.note(lane, applying), None];
                 let order = match self.without {
-                    Without::EntitiesFirst => [adds, writes, finish],
-                    Without::RowsBeforeFinish => [writes, finish, adds],
-                    _ => [writes, adds, finish],
+                    Without::EntitiesFirst => [adds, writes, note, finish],
+                    Without::RowsBeforeFinish => [writes, note, finish, adds],
+                    Without::NotedBeforeFinish => [writes, adds, finish, note],
+                    _ => [writes, note, adds, finish],
                 };
                 order.into_iter().find(|requests| *requests != [None; 2]).unwrap_or_default()
             }
@@ -214,6 +218,14 @@ impl Scenario {
             let transition = applying.plan.transitions[entity].filter(|_| applying.outcomes[entity].is_none())?;
             Some(Request::Write { lane, seq: applying.seq, entity: entity as u8, transition })
         })
+    }
+
+    fn note(&self, lane: u8, applying: &Applying) -> Option<Request> {
+        let outcomes = applying.outcomes.iter().enumerate();
+        let conflicted = outcomes.filter(|(_, outcome)| **outcome == Some(Outcome::Conflicted));
+        let conflicts = conflicted.fold(0, |conflicts, (at, _)| conflicts | 1 << at);
+        let is_due = conflicts != 0 && !applying.noted && !self.is_without(Without::ConflictsNoted);
+        is_due.then_some(Request::Note { lane, seq: applying.seq, conflicts })
     }
 
     fn adds(&self, lane: u8, applying: &Applying) -> [Option<Request>; 2] {
@@ -247,6 +259,7 @@ impl Scenario {
                         let mark = store.entities[entity].marks[lane];
                         applying.outcomes[entity] = Some(self.outcome(mark, applying.seq, held));
                     }
+                    Request::Note { .. } => applying.noted = true,
                     Request::Add { row, .. } => applying.added |= 1 << row,
                     Request::WritePlan { .. } => applying.written = true,
                     Request::Finish { .. } | Request::Advance { .. } => applying.finished = true,
@@ -296,5 +309,5 @@ impl Scenario {
 
 /// Begins to apply a plan.
 pub(super) fn applying(seq: u8, plan: Plan, then: Then) -> Applying {
-    Applying { seq, plan, outcomes: [None; ENTITIES], added: 0, finished: false, written: true, then }
+    Applying { seq, plan, outcomes: [None; ENTITIES], noted: false, added: 0, finished: false, written: true, then }
 }

@@ -8,11 +8,11 @@ use serde_json::Value;
 use tidemark_ledger::{Lane, LaneId};
 use tidemark_model::fold::fold;
 use tidemark_model::views::rankings;
-use tidemark_model::{Change, Key, Known, Map, Measures, Reject, SetAside, Settings, State, Transition, decode};
+use tidemark_model::{Change, Key, Known, Map, Measures, Reject, Rows, SetAside, Settings, State, Transition, decode};
 use tidemark_tests::arbitrary::Sent;
 use tidemark_tests::{NOW_MS, SALES, catalogue, invocation, oracle, views, without_quantiles};
 
-use super::source::{Partition, broken, mended};
+use super::source::{Partition, broken, everything, mended};
 use super::world::{Committed, Without, World};
 use crate::rankings::check_places;
 
@@ -22,15 +22,20 @@ pub(super) fn rows_are_the_sums(world: &World, now_ms: i64) -> bool {
     if world.store.items().cursors.values().any(|cursor| cursor.pending) {
         return false;
     }
-    let is_kept = |row: &Measures| !row.is_empty() && row.expires_ms().is_none_or(|expires| expires > now_ms);
-    let kept = |(key, row): (Key, Measures)| is_kept(&row).then_some((key, row));
-    let expected: BTreeMap<Key, Measures> = world.sums().into_sorted().into_iter().filter_map(kept).collect();
-    let stored: BTreeMap<Key, Measures> = world.store.tables().rows.into_iter().filter_map(kept).collect();
-    for key in stored.keys().chain(expected.keys()) {
-        assert_eq!(stored.get(key), expected.get(key), "I1: {key:?} is not the sum over the states and points");
-    }
+    same_rows(world.store.tables().rows, world.sums(), now_ms, "I1");
     what_is_set_aside_is_covered(world);
     true
+}
+
+/// Rows that are not past their TTL are what states and points add up to.
+pub(super) fn same_rows(found: Vec<(Key, Measures)>, expected: Rows, now_ms: i64, what: &str) {
+    let is_kept = |row: &Measures| !row.is_empty() && row.expires_ms().is_none_or(|expires| expires > now_ms);
+    let kept = |(key, row): (Key, Measures)| is_kept(&row).then_some((key, row));
+    let expected: BTreeMap<Key, Measures> = expected.into_sorted().into_iter().filter_map(kept).collect();
+    let found: BTreeMap<Key, Measures> = found.into_iter().filter_map(kept).collect();
+    for key in found.keys().chain(expected.keys()) {
+        assert_eq!(found.get(key), expected.get(key), "{what}: {key:?} is not the sum over the states and points");
+    }
 }
 
 /// Whenever no plan is pending: what is known as set aside lies below its lane's `through`.
@@ -125,15 +130,13 @@ pub(super) fn everything_is_true(world: &World, partitions: &[Partition], sent: 
 
 /// I4: what all records in any order come to, each entity's newest, is what is stored.
 fn entities_are_as_the_newest_records_say(world: &World, partitions: &[Partition], settings: &Settings) {
-    let slices = partitions.iter().enumerate().map(|(at, partition)| (at, 0..partition.records.len())).collect();
-    let payload = super::source::payload(partitions, &slices);
     let items = world.store.items();
     let states = items.entities.values().map(|entity| &entity.known.state).chain(world.forgotten.values());
     let redriven = states.filter_map(|state| match state {
         State::SetAside(SetAside { topic, redriven: true, .. }) => Some(invocation(topic, 0, 0, &[mended(topic)])),
         _ => None,
     });
-    let batches = std::iter::once(payload).chain(redriven);
+    let batches = std::iter::once(everything(partitions)).chain(redriven);
     let batches = batches.flat_map(|payload| decode(&payload, settings).unwrap());
     let changes: Vec<Change> = batches.flat_map(|batch| batch.changes).collect();
     let mut expected = BTreeMap::new();

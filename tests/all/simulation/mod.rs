@@ -2,12 +2,14 @@
 //! and time are the simulation's. One seed decides what is sent, how it is batched, redelivered, replayed
 //! and given up on; which request lands when, late, twice or never; which answers are lost; which
 //! invocations die, and which go on though the source has given up on them; and what DynamoDB deletes when
-//! days go by.
+//! days go by. Beside it all, archives take cuts, which must be exact, and come to the truth when they are
+//! restored.
 //!
 //! After every run all views read the brute-force truth, and on the way I1 to I5 hold wherever they can
 //! be seen. `SIMULATION_SEED=n` replays one run and prints all that happened; `SIMULATION_SEEDS=n` is how
 //! many run.
 
+mod archive;
 mod check;
 mod reach;
 mod request;
@@ -32,7 +34,7 @@ const SEEDS: u64 = 5_000;
 const SEEDS_TO_SEE: u64 = 5_000;
 
 /// What must happen in some of the runs, or they show little.
-const HAPPENS: [&str; 17] = [
+const HAPPENS: [&str; 21] = [
     "answer lost",
     "throttled",
     "timed out",
@@ -50,6 +52,10 @@ const HAPPENS: [&str; 17] = [
     "overtaken",
     "unseen",
     "several plans of a batch",
+    "a cut",
+    "a cut through a plan",
+    "a cut without conflicts",
+    "a cut that was lent to",
 ];
 
 fn number(variable: &str) -> Option<u64> {
@@ -125,6 +131,8 @@ fn a_store_without_its_conditions_is_seen() {
         Without::FinishCondition,
         Without::RankCondition,
         Without::ExtremeCondition,
+        Without::ConflictNotes,
+        Without::MarksInScans,
     ];
     for without in pieces {
         let seen = first_failure(0..SEEDS_TO_SEE, without);

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use fastrand::Rng;
 use tidemark_archive::{ArchiveError, Condition, Listed, Object, ObjectStore, Part};
 use tidemark_ledger::{
-    Answer, AppRetention, Cursor, Floor, LaneId, Metered, Page, PlanId, PlanPage, Row, RowPage, Segment, StatePage,
-    Store, StoreError, Units, Written,
+    Answer, AppRetention, ConflictPage, Cursor, Floor, LaneId, Metered, Page, PlanId, PlanPage, Row, RowPage, Segment,
+    StatePage, Store, StoreError, Units, Written,
 };
 use tidemark_model::views::Ranking;
 use tidemark_model::{Decimal, Key, Known, Measures, Transition};
@@ -16,7 +16,7 @@ use tidemark_tests::memory::{MemoryObjects, MemoryStore};
 use tokio::sync::oneshot;
 
 use super::request::{Reply, Request, now};
-use super::world::World;
+use super::world::{Without, World};
 
 /// What becomes of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -204,8 +204,20 @@ impl Store for Reach {
         self.do_it(Request::RegisterLane(lane.clone(), name.to_owned())).await
     }
 
-    async fn write_plan(&self, lane: &LaneId, plan: &PlanId, body: &[u8], expires_s: i64) -> Answer<()> {
-        self.do_it(Request::WritePlan(lane.clone(), plan.clone(), body.to_vec(), expires_s)).await
+    async fn write_plan(
+        &self,
+        lane: &LaneId,
+        plan: &PlanId,
+        previous: Option<&PlanId>,
+        body: &[u8],
+        expires_s: i64,
+    ) -> Answer<()> {
+        let (plan, previous) = (plan.clone(), previous.cloned());
+        self.do_it(Request::WritePlan(lane.clone(), plan, previous, body.to_vec(), expires_s)).await
+    }
+
+    async fn write_conflicts(&self, lane: &LaneId, plan: &PlanId, conflicts: &[usize], expires_s: i64) -> Answer<()> {
+        self.do_it(Request::WriteConflicts(lane.clone(), plan.clone(), conflicts.to_vec(), expires_s)).await
     }
 
     async fn advance(&self, lane: &LaneId, cursor: &Cursor) -> Answer<bool> {
@@ -276,7 +288,11 @@ impl Store for Reach {
 
     async fn rows(&self, segment: Segment, after: Option<&Key>) -> Answer<RowPage> {
         let label = format!("reads rows, segment {} of {}", segment.number, segment.of);
-        self.read(&label, |store| now(store.rows(segment, after))).await
+        let mut page = self.read(&label, |store| now(store.rows(segment, after))).await?;
+        if self.world().without == Without::MarksInScans {
+            page.value.0.iter_mut().flat_map(|(_, row)| row).for_each(|row| row.marks.clear());
+        }
+        Ok(page)
     }
 
     async fn states(&self, segment: Segment, after: Option<&Key>) -> Answer<StatePage> {
@@ -284,13 +300,39 @@ impl Store for Reach {
         self.read(&label, |store| now(store.states(segment, after))).await
     }
 
+    async fn timeline(&self, timeline: &str, after: Option<&Key>) -> Answer<StatePage> {
+        self.read(&format!("reads the timeline {timeline}"), |store| now(store.timeline(timeline, after))).await
+    }
+
     async fn plans(&self, lane: &LaneId, seqs: &RangeInclusive<u64>, after: Option<&PlanId>) -> Answer<PlanPage> {
         let label = format!("reads the plans {seqs:?} of lane {lane}");
         self.read(&label, |store| now(store.plans(lane, seqs, after))).await
     }
 
+    async fn conflicts(
+        &self,
+        lane: &LaneId,
+        seqs: &RangeInclusive<u64>,
+        after: Option<&PlanId>,
+    ) -> Answer<ConflictPage> {
+        let label = format!("reads the conflicts {seqs:?} of lane {lane}");
+        self.read(&label, |store| now(store.conflicts(lane, seqs, after))).await
+    }
+
     async fn create_row(&self, key: &Key, row: &Measures, marks: &[(LaneId, u64)]) -> Answer<bool> {
         self.hold(Request::CreateRow(key.clone(), row.clone(), marks.to_vec())).await
+    }
+
+    async fn expire_row(&self, key: &Key, ranking: &'static Ranking, expires_s: i64) -> Answer<bool> {
+        self.hold(Request::ExpireRow(key.clone(), ranking, expires_s)).await
+    }
+
+    async fn create_entities(&self, _entities: &[(Key, Known)]) -> Answer<Vec<Written>> {
+        unreachable!("a cut is restored into tables of its own")
+    }
+
+    async fn create_cursor(&self, _lane: &LaneId, _cursor: &Cursor) -> Answer<bool> {
+        unreachable!("a cut is restored into tables of its own")
     }
 
     async fn read_retention(&self) -> Answer<AppRetention> {

@@ -12,7 +12,8 @@ use tidemark_tests::memory::MemoryStore;
 #[derive(Clone)]
 pub(super) enum Request {
     RegisterLane(LaneId, String),
-    WritePlan(LaneId, PlanId, Vec<u8>, i64),
+    WritePlan(LaneId, PlanId, Option<PlanId>, Vec<u8>, i64),
+    WriteConflicts(LaneId, PlanId, Vec<usize>, i64),
     Advance(LaneId, Cursor),
     WriteEntities(LaneId, u64, Vec<Transition>),
     AddRow(LaneId, u64, Key, Measures, Option<&'static Ranking>),
@@ -21,6 +22,7 @@ pub(super) enum Request {
     SetRank(Key, &'static Ranking, Row, Option<Decimal>),
     Finish(LaneId, u64),
     CreateRow(Key, Measures, Vec<(LaneId, u64)>),
+    ExpireRow(Key, &'static Ranking, i64),
 }
 
 /// What the store says to it.
@@ -44,8 +46,12 @@ impl Request {
                 now(store.register_lane(&lane, &name));
                 Reply::Done
             }
-            Self::WritePlan(lane, plan, body, expires_s) => {
-                now(store.write_plan(&lane, &plan, &body, expires_s));
+            Self::WritePlan(lane, plan, previous, body, expires_s) => {
+                now(store.write_plan(&lane, &plan, previous.as_ref(), &body, expires_s));
+                Reply::Done
+            }
+            Self::WriteConflicts(lane, plan, conflicts, expires_s) => {
+                now(store.write_conflicts(&lane, &plan, &conflicts, expires_s));
                 Reply::Done
             }
             Self::Advance(lane, cursor) => Reply::Held(now(store.advance(&lane, &cursor))),
@@ -61,6 +67,7 @@ impl Request {
             Self::SetRank(key, ranking, seen, rank) => Reply::Held(now(store.set_rank(&key, ranking, &seen, rank))),
             Self::Finish(lane, seq) => Reply::Held(now(store.finish(&lane, seq))),
             Self::CreateRow(key, row, marks) => Reply::Held(now(store.create_row(&key, &row, &marks))),
+            Self::ExpireRow(key, ranking, expires_s) => Reply::Held(now(store.expire_row(&key, ranking, expires_s))),
         }
     }
 
@@ -84,7 +91,10 @@ impl fmt::Display for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::RegisterLane(lane, name) => write!(f, "registers lane {lane}: {name}"),
-            Self::WritePlan(lane, _, body, _) => write!(f, "writes a plan of lane {lane}, {} bytes", body.len()),
+            Self::WritePlan(lane, _, _, body, _) => write!(f, "writes a plan of lane {lane}, {} bytes", body.len()),
+            Self::WriteConflicts(lane, plan, conflicts, _) => {
+                write!(f, "notes {conflicts:?} of plan {plan} of lane {lane} as conflicted")
+            }
             Self::Advance(lane, cursor) => {
                 write!(f, "advances lane {lane} to seq {} through {:?}", cursor.seq, cursor.through)
             }
@@ -103,6 +113,7 @@ impl fmt::Display for Request {
             Self::SetRank(key, _, _, rank) => write!(f, "places {} {} at {rank:?}", key.pk, key.sk),
             Self::Finish(lane, seq) => write!(f, "finishes seq {seq} of lane {lane}"),
             Self::CreateRow(key, ..) => write!(f, "creates {} {}", key.pk, key.sk),
+            Self::ExpireRow(key, _, expires_s) => write!(f, "lets {} {} expire at {expires_s}", key.pk, key.sk),
         }
     }
 }

@@ -11,11 +11,13 @@ use tidemark_archive::Quarantine;
 use tidemark_ledger::{AuditOptions, Call, Ledger, Options, Redriven};
 use tidemark_model::time::DAY_MS;
 use tidemark_model::{Origin, Settings};
+use tidemark_runtime::telemetry::chain;
 use tidemark_tests::arbitrary::Sent;
 use tidemark_tests::{NOW_MS, options};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use super::archive::archive;
 use super::check::{everything_is_true, report_is_true, rows_are_the_sums};
 use super::reach::{Fate, Reach, Waiting};
 use super::request::Request;
@@ -43,6 +45,7 @@ struct Chances {
     audit: u32,
     redrive: u32,
     deadline: u32,
+    archive: u32,
 }
 
 struct Invocation {
@@ -69,6 +72,8 @@ pub(super) struct Run {
     ages: bool,
     calm: bool,
     delivers: bool,
+    /// Whether a cut was restored. Once a run is enough.
+    restored: bool,
 }
 
 impl Run {
@@ -87,6 +92,7 @@ impl Run {
             audit: often(20),
             redrive: often(40),
             deadline: often(500),
+            archive: often(20),
         };
         let options = Options {
             concurrency: rng.usize(1..6),
@@ -114,6 +120,7 @@ impl Run {
             ages,
             calm: false,
             delivers: true,
+            restored: false,
         }
     }
 
@@ -192,7 +199,8 @@ impl Run {
         self.look();
         self.collect_given_up();
         self.collect_finished().await;
-        let Chances { kill, give_up, again: twice, replay, discard, upkeep, audit, redrive, .. } = self.chances;
+        self.check_archives().await;
+        let Chances { kill, give_up, again: twice, replay, discard, upkeep, audit, archive, redrive, .. } = self.chances;
         let has_room = self.invocations.len() < MOST_AT_ONCE;
         if self.happens(kill) {
             return self.kill();
@@ -221,6 +229,9 @@ impl Run {
             if let Some((origin, record)) = self.rng.choice(broken) {
                 return self.begin_redrive(origin, record);
             }
+        }
+        if has_room && self.happens(archive) {
+            return self.begin_archive();
         }
         if has_room && self.delivers && self.rng.u8(..6) == 0 {
             let slices = next(&self.partitions, &mut self.rng);
@@ -270,7 +281,7 @@ impl Run {
             if report.redone > 0 {
                 world.lock().unwrap_or_else(PoisonError::into_inner).met.insert("redone");
             }
-            outcome.map_err(|error| aggregate::chain(&error))
+            outcome.map_err(|error| chain(&error))
         });
         let slow = self.rng.u8(..4) == 0;
         self.invocations.push(Invocation { number, task, slices, payload, slow });
@@ -280,10 +291,9 @@ impl Run {
         let (number, function) = self.function();
         self.note(format!("#{number} begins: upkeep"));
         let call = Call { now_ms: self.settings.now_ms + LONGEST_INVOCATION_MS + 1, deadline: None };
-        let task =
-            tokio::spawn(
-                async move { function.upkeep(call).await.map(drop).map_err(|error| aggregate::chain(&error)) },
-            );
+        let task = tokio::spawn(async move {
+            archive::upkeep(&function.ledger, call).await.map(drop).map_err(|error| chain(&error))
+        });
         self.invocations.push(Invocation { number, task, slices: Vec::new(), payload: Bytes::new(), slow: false });
     }
 
@@ -295,7 +305,7 @@ impl Run {
         let call = Call { now_ms: self.settings.now_ms, deadline: None };
         let world = Arc::clone(&self.world);
         let task = tokio::spawn(async move {
-            let audit = function.ledger.audit(&options, call).await.map_err(|error| aggregate::chain(&error))?;
+            let audit = function.ledger.audit(&options, call).await.map_err(|error| chain(&error))?;
             assert!(audit.drift.is_empty(), "a false alarm: {audit:?}");
             let met = if audit.total().undecided > 0 { "an audit that decides in part" } else { "an audit" };
             world.lock().unwrap_or_else(PoisonError::into_inner).met.insert(met);
@@ -312,7 +322,7 @@ impl Run {
         let (calm, world) = (self.calm, Arc::clone(&self.world));
         let task = tokio::spawn(async move {
             let redriven = function.ledger.redrive(&origin, record, &settings, call).await;
-            match redriven.map_err(|error| aggregate::chain(&error))? {
+            match redriven.map_err(|error| chain(&error))? {
                 Redriven::Counted if !calm => {
                     world.lock().unwrap_or_else(PoisonError::into_inner).met.insert("redriven");
                 }
@@ -322,6 +332,36 @@ impl Run {
             Ok(())
         });
         self.invocations.push(Invocation { number, task, slices: Vec::new(), payload: Bytes::new(), slow: false });
+    }
+
+    /// Beside whatever else is going on, a cut is exact.
+    fn begin_archive(&mut self) {
+        let (number, function) = self.function();
+        self.note(format!("#{number} begins: archive"));
+        let call = Call { now_ms: self.settings.now_ms, deadline: None };
+        let world = Arc::clone(&self.world);
+        let task = tokio::spawn(async move {
+            let archived = archive(&function.ledger, call).await.map_err(|error| chain(&error))?;
+            world.lock().unwrap_or_else(PoisonError::into_inner).archives.push(archived);
+            Ok(())
+        });
+        self.invocations.push(Invocation { number, task, slices: Vec::new(), payload: Bytes::new(), slow: false });
+    }
+
+    async fn check_archives(&mut self) {
+        let archives = std::mem::take(&mut self.world().archives);
+        for archived in archives {
+            {
+                let mut world = self.world();
+                archived.is_exact(&world, self.settings.now_ms);
+                let met = archived.met(&world);
+                world.met.extend(met);
+            }
+            if !std::mem::replace(&mut self.restored, true) {
+                let (options, settings) = (self.options.clone(), &self.settings);
+                archived.restores(&self.world, options, settings, &self.partitions, &self.sent).await;
+            }
+        }
     }
 
     fn function(&mut self) -> (usize, Aggregate<Reach, Reach>) {

@@ -141,6 +141,12 @@ pub(super) fn payload(partitions: &[Partition], slices: &Slices) -> bytes::Bytes
     envelope(&lists.collect::<Value>())
 }
 
+/// All records of all partitions.
+pub(super) fn everything(partitions: &[Partition]) -> bytes::Bytes {
+    let slices = partitions.iter().enumerate().map(|(at, partition)| (at, 0..partition.records.len()));
+    payload(partitions, &slices.collect())
+}
+
 /// The next batch: of one to three partitions that no invocation has, as far as the source knows,
 /// each from the first record that is not acknowledged to anywhere.
 pub(super) fn next(partitions: &[Partition], rng: &mut Rng) -> Slices {

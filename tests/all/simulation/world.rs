@@ -8,6 +8,7 @@ use tidemark_model::fold::sum;
 use tidemark_model::{Key, Known, Rows, State};
 use tidemark_tests::memory::{MemoryObjects, MemoryStore};
 
+use super::archive::Archived;
 use super::reach::Waiting;
 use super::request::{Reply, Request};
 
@@ -27,9 +28,14 @@ pub(super) enum Without {
     RankCondition,
     /// A least or greatest value is set whatever there was.
     ExtremeCondition,
+    /// Nobody notes which transitions will never apply.
+    ConflictNotes,
+    /// A scan does not tell lanes' marks on rows.
+    MarksInScans,
 }
 
 /// A plan that a cursor named, in the order in which they came to be committed.
+#[derive(Clone)]
 pub(super) struct Committed {
     pub(super) lane: LaneId,
     pub(super) seq: u64,
@@ -57,6 +63,8 @@ pub(super) struct World {
     pub(super) went_back: Option<String>,
     /// Whether a plan was finished since somebody looked.
     pub(super) finished: bool,
+    /// What archives have brought since somebody looked.
+    pub(super) archives: Vec<Archived>,
 }
 
 impl World {
@@ -74,6 +82,7 @@ impl World {
             met: BTreeSet::new(),
             went_back: None,
             finished: false,
+            archives: Vec::new(),
         }
     }
 
@@ -104,6 +113,9 @@ impl World {
                 }
             }
             (Request::Finish(..), _) => self.finished = true,
+            (Request::WriteConflicts(lane, plan, ..), _) if self.without == Without::ConflictNotes => {
+                self.store.items().conflicts.remove(&(lane.clone(), plan.clone()));
+            }
             _ => {}
         }
         reply

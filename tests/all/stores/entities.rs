@@ -15,6 +15,8 @@ pub(super) fn checks<S: Store + Clone + 'static>() -> Vec<Check<S>> {
         a_hundred_entities_are_read_at_once,
         any_id_makes_a_key,
         states_are_listed_in_pages_each_once,
+        a_timeline_is_read_in_pages_in_order_and_alone,
+        an_entity_is_created_only_where_there_is_none,
     ]
 }
 
@@ -163,6 +165,28 @@ async fn any_id_makes_a_key<S: Store>(store: S) {
     }
 }
 
+/// As it was, but without marks: it goes on from its counter.
+async fn an_entity_is_created_only_where_there_is_none<S: Store>(store: S) {
+    let lane = lane("restores");
+    let key = |n: u64| Key::of("RESTORES", &n.to_string(), "STATE");
+    let entity = |n: u64, state| {
+        let version = Version { major: n as i64, minor: -1, tie: 7 };
+        (key(n), Known { counter: n + 3, version, state })
+    };
+    assert_eq!(write(&store, &lane, 1, &transition(&key(1), 0, None, product(9, 9))).await, Written::Applied);
+    let entities = [entity(0, product(1, 5)), entity(1, product(2, 6)), entity(2, deleted(3))];
+    let created = store.create_entities(&entities).await.unwrap().value;
+    assert_eq!(created, [Written::Applied, Written::Unseen, Written::Applied]);
+    assert_eq!(store.create_entities(&entities).await.unwrap().value, [Written::Unseen; 3], "a repetition is refused");
+    for (n, known) in [(0, Some(entities[0].1.clone())), (2, Some(entities[2].1.clone()))] {
+        assert_eq!(read(&store, &key(n)).await, known);
+        assert_eq!(mark(&store, &lane, &key(n)).await, Some(0));
+    }
+    assert_eq!(read(&store, &key(1)).await.map(|known| known.state), Some(product(9, 9)));
+    let next = transition(&key(0), 3, Some(product(1, 5)), product(1, 50));
+    assert_eq!(write(&store, &lane, 2, &next).await, Written::Applied);
+}
+
 /// More than the megabyte that DynamoDB answers at once, among cursors, plans and the like.
 async fn states_are_listed_in_pages_each_once<S: Store>(store: S) {
     let lane = lane("states");
@@ -183,15 +207,50 @@ async fn states_are_listed_in_pages_each_once<S: Store>(store: S) {
     assert!(next.is_some(), "all came at once: the check shows nothing");
     for of in [1, 3] {
         let mut found: Vec<i64> = Vec::new();
-        for listed in states(&store, of).await {
-            if let State::Product(product) = listed
+        for (key, listed) in states(&store, of).await {
+            if let State::Product(product) = &listed.state
                 && product.seller.as_str() == seller
             {
-                assert_eq!(State::Product(product.clone()), state(product.id));
+                let expected = transition(&key, 0, None, state(product.id));
+                assert_eq!(key, Key::of("STATES", &product.id.to_string(), "STATE"));
+                assert_eq!(listed, Known { counter: 1, version: expected.version, state: expected.after });
                 found.push(product.id);
             }
         }
         found.sort_unstable();
         assert_eq!(found, (0..60).collect::<Vec<i64>>(), "of {of} segments");
     }
+}
+
+/// More than the megabyte that DynamoDB answers at once; the next partitions' keys begin alike.
+async fn a_timeline_is_read_in_pages_in_order_and_alone<S: Store>(store: S) {
+    let lane = lane("timelines");
+    let seller = "of a timeline".repeat(2_000);
+    let state = |id| {
+        let status = Status::Deleted { expires: None };
+        State::Product(Product { id, seller: seller.as_str().into(), name: "n".into(), status })
+    };
+    let key = |timeline: &str, id: i64| Key { pk: timeline.into(), sk: format!("EVENT#{id:03}").into() };
+    for (timeline, ids) in [("TIMELINE#a", 0..60), ("TIMELINE#a#", 60..61), ("TIMELINE#", 61..62)] {
+        for id in ids.rev() {
+            let insert = transition(&key(timeline, id), 0, None, state(id));
+            assert_eq!(write(&store, &lane, 1, &insert).await, Written::Applied);
+        }
+    }
+    let (mut found, mut after, mut pages) = (Vec::new(), None, 0);
+    loop {
+        let (page, next) = store.timeline("TIMELINE#a", after.as_ref()).await.unwrap().value;
+        found.extend(page);
+        pages += 1;
+        after = next;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert!(pages > 1, "all came at once: the check shows nothing");
+    let known =
+        |id| Known { counter: 1, version: transition(&key("", id), 0, None, state(id)).version, state: state(id) };
+    let expected: Vec<(Key, Known)> = (0..60).map(|id| (key("TIMELINE#a", id), known(id))).collect();
+    assert!(found == expected, "{:?}", found.iter().map(|(key, _)| key).collect::<Vec<_>>());
+    assert_eq!(store.timeline("TIMELINE#none", None).await.unwrap().value, (Vec::new(), None));
 }

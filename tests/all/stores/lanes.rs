@@ -1,6 +1,6 @@
 //! The contract of lanes: cursors, plans, and the list of lanes.
 
-use tidemark_ledger::{Cursor, LaneId, PlanId, Store};
+use tidemark_ledger::{Cursor, LaneId, PlanId, Store, WrittenPlan};
 
 use super::{Check, checks, lane, now_ms};
 
@@ -11,6 +11,9 @@ pub(super) fn checks<S: Store + Clone + 'static>() -> Vec<Check<S>> {
         only_the_present_seq_is_finished,
         one_of_many_advances_at_once_wins,
         a_plan_reads_back_byte_for_byte,
+        plans_name_the_one_before_them,
+        conflicts_are_noted_by_plan_and_may_be_noted_again,
+        a_cursor_is_created_only_where_there_is_none,
         lanes_are_listed_in_pages_each_once,
     ]
 }
@@ -101,10 +104,66 @@ async fn a_plan_reads_back_byte_for_byte<S: Store>(store: S) {
         let plan = PlanId::new(1, id);
         assert_eq!(store.read_plan(&lane, &plan).await.unwrap().value, None);
         for _ in 0..2 {
-            store.write_plan(&lane, &plan, &body, expires_s).await.unwrap();
+            store.write_plan(&lane, &plan, None, &body, expires_s).await.unwrap();
         }
         assert_eq!(store.read_plan(&lane, &plan).await.unwrap().value, Some(body), "{length} bytes");
         assert_eq!(store.read_plan(&other, &plan).await.unwrap().value, None, "plans are their lane's");
+    }
+}
+
+async fn plans_name_the_one_before_them<S: Store>(store: S) {
+    let (lane, expires_s) = (lane("chain"), now_ms() / 1_000 + 86_400);
+    let plans = [(1, 5, None), (2, 1, Some(5)), (2, 9, Some(5)), (3, 3, Some(9))];
+    for (seq, bits, previous) in plans {
+        let previous = previous.map(|bits| PlanId::new(seq - 1, bits));
+        store.write_plan(&lane, &PlanId::new(seq, bits), previous.as_ref(), &[7], expires_s).await.unwrap();
+    }
+    let (mut found, mut after) = (Vec::new(), None);
+    loop {
+        let (page, next) = store.plans(&lane, &(1..=2), after.as_ref()).await.unwrap().value;
+        found.extend(page);
+        after = next;
+        if after.is_none() {
+            break;
+        }
+    }
+    let expected = plans[..3].iter().map(|(seq, bits, previous)| WrittenPlan {
+        plan: PlanId::new(*seq, *bits),
+        previous: previous.map(|bits| PlanId::new(seq - 1, bits)),
+        body: vec![7],
+    });
+    assert_eq!(found, expected.collect::<Vec<_>>());
+}
+
+async fn conflicts_are_noted_by_plan_and_may_be_noted_again<S: Store>(store: S) {
+    let (lane, other, expires_s) = (lane("conflicts"), lane("conflicts of another"), now_ms() / 1_000 + 86_400);
+    for _ in 0..2 {
+        for seq in [2, 1, 3, 10] {
+            store.write_conflicts(&lane, &PlanId::new(seq, 1), &[0, 2, 10, 1_000], expires_s).await.unwrap();
+        }
+    }
+    store.write_conflicts(&other, &PlanId::new(2, 2), &[1], expires_s).await.unwrap();
+    let (mut found, mut after) = (Vec::new(), None);
+    loop {
+        let (page, next) = store.conflicts(&lane, &(2..=10), after.as_ref()).await.unwrap().value;
+        found.extend(page);
+        after = next;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(found, [2, 3, 10].map(|seq| (PlanId::new(seq, 1), vec![0, 2, 10, 1_000])));
+    assert!(store.plans(&lane, &(0..=u64::MAX), None).await.unwrap().value.0.is_empty(), "a note is no plan");
+}
+
+async fn a_cursor_is_created_only_where_there_is_none<S: Store>(store: S) {
+    for through in [None, Some(7)] {
+        let lane = lane(&format!("created {through:?}"));
+        let restored = Cursor { pending: false, ..cursor(41, 3, through) };
+        assert!(store.create_cursor(&lane, &restored).await.unwrap().value);
+        assert!(!store.create_cursor(&lane, &cursor(9, 9, Some(9))).await.unwrap().value);
+        assert_eq!(store.read_cursor(&lane).await.unwrap().value, Some(restored));
+        assert!(!advance(&store, &lane, 41).await && advance(&store, &lane, 42).await, "it goes on from there");
     }
 }
 

@@ -51,10 +51,11 @@ async fn a_missing_table_is_refused_for_good_and_named(place: Place) {
     let (state, views) = (&tables.state, &tables.views);
     refused_for_good(store.read_cursor(&lane).await, "GetItem", state);
     refused_for_good(store.read_entities(&keys, true).await, "BatchGetItem", state);
-    refused_for_good(store.write_plan(&lane, &plan, b"x", expires_s()).await, "PutItem", state);
+    refused_for_good(store.write_plan(&lane, &plan, None, b"x", expires_s()).await, "PutItem", state);
     refused_for_good(store.write_entities(&lane, 1, &[&transition]).await, "BatchExecuteStatement", state);
     refused_for_good(store.finish(&lane, 1).await, "UpdateItem", state);
     refused_for_good(store.lanes(None).await, "Query", state);
+    refused_for_good(store.timeline("missing", None).await, "Query", state);
     refused_for_good(store.add_row(&lane, 1, &key, &Measures::default(), None).await, "UpdateItem", views);
     refused_for_good(store.rows(Segment::WHOLE, None).await, "Scan", views);
 }
@@ -62,7 +63,11 @@ async fn a_missing_table_is_refused_for_good_and_named(place: Place) {
 async fn what_exceeds_an_item_is_refused_for_good(place: Place) {
     let (lane, plan) = (lane("limits"), PlanId::new(1, 1));
     let body = vec![7; 400 * 1_024];
-    refused_for_good(place.store.write_plan(&lane, &plan, &body, expires_s()).await, "PutItem", &place.tables.state);
+    refused_for_good(
+        place.store.write_plan(&lane, &plan, None, &body, expires_s()).await,
+        "PutItem",
+        &place.tables.state,
+    );
     assert_eq!(place.store.read_plan(&lane, &plan).await.unwrap().value, None);
 }
 
@@ -198,7 +203,7 @@ async fn the_top_of_a_ranking_is_read_from_its_index(place: Place) {
         let keys: Vec<Key> = expected.iter().take(most).map(|(_, key)| key.clone()).collect();
         let store = &place.store;
         eventually(keys, || async move {
-            let top = store.top(ranking(), most).await.unwrap();
+            let top = store.top(ranking(), most).await.unwrap().value;
             top.into_iter().map(|(key, _)| key).collect()
         })
         .await;
@@ -206,7 +211,7 @@ async fn the_top_of_a_ranking_is_read_from_its_index(place: Place) {
 }
 
 async fn write_units(place: &Place, lane: &LaneId, bytes: usize) -> f64 {
-    place.store.write_plan(lane, &PlanId::new(1, 9), &vec![7; bytes], expires_s()).await.unwrap().units.write
+    place.store.write_plan(lane, &PlanId::new(1, 9), None, &vec![7; bytes], expires_s()).await.unwrap().units.write
 }
 
 async fn writes_are_metered_by_the_kilobyte(place: Place) {

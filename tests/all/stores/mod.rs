@@ -22,11 +22,11 @@ use std::pin::Pin;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use tidemark_ledger::{Lane, LaneId, Segment, Store};
-use tidemark_model::State;
+use tidemark_model::Key;
 use tidemark_tests::memory::MemoryStore;
 use tidemark_tests::say;
 
-use place::{Endpoint, Place, on_fresh_tables};
+use place::{Place, endpoints, on_fresh_tables};
 
 /// A check that a store cannot pass.
 struct Known {
@@ -53,12 +53,17 @@ const KNOWN: &[Known] = &[
         check: "a_query_is_metered_as_a_whole",
         reason: "a page of Query costs half a unit, whatever its size",
     },
+    Known {
+        store: "ministack",
+        check: "a_part_too_small_is_refused_unless_it_is_the_last",
+        reason: "parts of any size are taken",
+    },
 ];
 
 /// One condition of the contract; it panics where the condition does not hold.
-struct Check<S> {
-    name: &'static str,
-    run: fn(S) -> Pin<Box<dyn Future<Output = ()> + Send>>,
+pub(crate) struct Check<S> {
+    pub(crate) name: &'static str,
+    pub(crate) run: fn(S) -> Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
 /// Checks under their own names.
@@ -67,7 +72,7 @@ macro_rules! checks {
         vec![$(crate::stores::Check { name: stringify!($check), run: |store| Box::pin($check(store)) }),*]
     };
 }
-use checks;
+pub(crate) use checks;
 
 /// What every store must do.
 fn contract<S: Store + Clone + 'static>() -> Vec<Check<S>> {
@@ -75,7 +80,7 @@ fn contract<S: Store + Clone + 'static>() -> Vec<Check<S>> {
 }
 
 /// Runs the checks one after the other; what is not as it is known.
-async fn complaints<S: Clone>(of: &str, store: &S, checks: Vec<Check<S>>) -> Vec<String> {
+pub(crate) async fn complaints<S: Clone>(of: &str, store: &S, checks: Vec<Check<S>>) -> Vec<String> {
     let mut complaints = Vec::new();
     for Check { name, run } in checks {
         let outcome = tokio::spawn(run(store.clone())).await.map_err(|error| text(&*error.into_panic()));
@@ -99,8 +104,8 @@ fn lane(name: &str) -> LaneId {
     Lane::new("stores", name, 0, 0).id
 }
 
-/// All states, of so many segments.
-async fn states<S: Store>(store: &S, of: u32) -> Vec<State> {
+/// All entities, of so many segments.
+async fn states<S: Store>(store: &S, of: u32) -> Vec<(Key, tidemark_model::Known)> {
     let mut states = Vec::new();
     for segment in (0..of).map(|number| Segment { number, of }) {
         let mut after = None;
@@ -136,7 +141,7 @@ async fn the_store_in_memory_keeps_the_contract() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_store_keeps_the_contract() {
-    for endpoint in Endpoint::all() {
+    for endpoint in endpoints() {
         let (name, started) = (endpoint.name().to_owned(), Instant::now());
         on_fresh_tables(&endpoint, move |place| async move {
             let mut complaints = complaints(&name, &place.store, contract()).await;
@@ -151,7 +156,7 @@ async fn every_store_keeps_the_contract() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_store_answers_random_requests_as_the_store_in_memory_does() {
-    for endpoint in Endpoint::all() {
+    for endpoint in endpoints() {
         let started = Instant::now();
         on_fresh_tables(&endpoint, |place| requests::compare(place, rounds(12))).await;
         let (name, took) = (endpoint.name(), started.elapsed());
@@ -161,7 +166,7 @@ async fn every_store_answers_random_requests_as_the_store_in_memory_does() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_store_reads_the_truth_after_chaos_and_faults() {
-    for endpoint in Endpoint::all() {
+    for endpoint in endpoints() {
         let started = Instant::now();
         for seed in rounds(6) {
             on_fresh_tables(&endpoint, move |place: Place| whole::run(place, seed)).await;

@@ -1,4 +1,4 @@
-//! Where the suite runs: endpoints, and tables of its own at each.
+//! Where the suite runs: tables of its own at each endpoint.
 
 use std::future::Future;
 
@@ -6,59 +6,18 @@ use aws_sdk_dynamodb::Client;
 use tidemark_ledger::Retry;
 use tidemark_ledger::dynamo::{DynamoStore, Tables};
 use tidemark_local::cli::Place as Kept;
-use tidemark_local::{embedded, stack, tables};
+use tidemark_local::{embedded, tables};
 use tidemark_runtime::Clients;
 use tidemark_tests::say;
 
-/// Names further endpoints: `URL`, `name=URL` or `aws`, with commas between them.
+use crate::endpoint::Endpoint;
+
+/// Names further endpoints.
 const VARIABLE: &str = "TIDEMARK_TEST_DYNAMODB";
 
-/// Something that speaks DynamoDB.
-#[derive(Clone, Debug)]
-pub(super) enum Endpoint {
-    /// The embedded one.
-    Embedded,
-    /// One at a URL, under the name by which its known faults are found.
-    Named { name: String, url: String },
-    /// AWS itself, by the environment's configuration.
-    Aws,
-}
-
-impl Endpoint {
-    /// The embedded one, and those that the environment names.
-    pub(super) fn all() -> Vec<Self> {
-        let named = std::env::var(VARIABLE).unwrap_or_default();
-        let named = named.split(',').map(str::trim).filter(|named| !named.is_empty()).map(Self::of);
-        std::iter::once(Self::Embedded).chain(named).collect()
-    }
-
-    fn of(named: &str) -> Self {
-        match named.split_once('=') {
-            _ if named == "aws" => Self::Aws,
-            Some((name, url)) => Self::Named { name: name.to_owned(), url: url.to_owned() },
-            None => Self::Named { name: named.to_owned(), url: named.to_owned() },
-        }
-    }
-
-    pub(super) fn name(&self) -> &str {
-        match self {
-            Self::Embedded => "embedded",
-            Self::Named { name, .. } => name,
-            Self::Aws => "aws",
-        }
-    }
-
-    async fn client(&self) -> Client {
-        let config = match self {
-            Self::Embedded => {
-                let url = embedded::start_dynamodb(&Kept::Memory, 0).await.unwrap();
-                stack::sdk_config(Some(&url), true).await
-            }
-            Self::Named { url, .. } => stack::sdk_config(Some(url), false).await,
-            Self::Aws => stack::sdk_config(None, false).await,
-        };
-        Clients::new(&config, &config, &Retry::default()).dynamodb
-    }
+/// The embedded DynamoDB, and those that the environment names.
+pub(super) fn endpoints() -> Vec<Endpoint> {
+    Endpoint::all(VARIABLE)
 }
 
 /// A store on tables that nobody else uses.
@@ -72,7 +31,9 @@ pub(super) struct Place {
 impl Place {
     /// Its tables are not there yet.
     async fn at(endpoint: &Endpoint) -> Self {
-        let client = endpoint.client().await;
+        let embedded = async || embedded::start_dynamodb(&Kept::Memory, 0).await.unwrap();
+        let config = endpoint.config(embedded).await;
+        let client = Clients::new(&config, &config, &Retry::default()).dynamodb;
         let id = fastrand::u64(..);
         let tables =
             Tables { state: format!("tidemark-test-{id:016x}-state"), views: format!("tidemark-test-{id:016x}-views") };

@@ -4,10 +4,10 @@
 use std::ops::{Range, RangeInclusive};
 
 use fastrand::Rng;
-use tidemark_ledger::{AppRetention, Cursor, Floor, LaneId, PlanId, Row, Segment, Store};
+use tidemark_ledger::{AppRetention, Cursor, Floor, LaneId, PlanId, Row, Segment, Store, WrittenPlan};
 use tidemark_model::rows::TTL;
 use tidemark_model::views::{CURRENT, rankings};
-use tidemark_model::{Decimal, Key, Measures, State, Transition};
+use tidemark_model::{Decimal, Key, Known, Measures, State, Transition};
 use tidemark_tests::memory::MemoryStore;
 use tidemark_tests::say;
 
@@ -23,11 +23,16 @@ const REQUESTS: usize = 400;
 enum Request {
     ReadEntities(Vec<Key>),
     ReadMarks(LaneId, Vec<Key>),
+    Timeline(Key),
     ReadCursor(LaneId),
     ReadPlan(LaneId, PlanId),
     ReadFloor(usize),
     RegisterLane(LaneId),
-    WritePlan(LaneId, PlanId, u8),
+    WritePlan(LaneId, PlanId, Option<PlanId>, u8),
+    WriteConflicts(LaneId, PlanId, Vec<usize>),
+    Conflicts(LaneId, RangeInclusive<u64>),
+    CreateEntities(Vec<(Key, Known)>),
+    CreateCursor(LaneId, Cursor),
     Advance(LaneId, Cursor),
     Finish(LaneId, u64),
     WriteEntities(LaneId, u64, Vec<Transition>),
@@ -36,6 +41,7 @@ enum Request {
     SetRank(Key, usize, Row, Option<Decimal>),
     SetFloor(usize, Floor, Floor),
     CreateRow(Key, Measures, Vec<(LaneId, u64)>),
+    ExpireRow(Key, usize, i64),
     Plans(LaneId, RangeInclusive<u64>),
     ReadRetention,
 }
@@ -65,6 +71,7 @@ impl Request {
                 page.found.sort();
                 format!("{page:?}")
             }
+            Self::Timeline(key) => format!("{:?}", store.timeline(&key.pk, None).await.unwrap().value),
             Self::ReadCursor(lane) => format!("{:?}", store.read_cursor(lane).await.unwrap().value),
             Self::ReadPlan(lane, plan) => format!("{:?}", store.read_plan(lane, plan).await.unwrap().value),
             Self::ReadFloor(of) => {
@@ -72,10 +79,16 @@ impl Request {
                 format!("{floor:?}")
             }
             Self::RegisterLane(lane) => format!("{:?}", store.register_lane(lane, "x").await.unwrap().value),
-            Self::WritePlan(lane, plan, body) => {
-                let expires_s = now_ms() / 1_000 + 86_400;
-                format!("{:?}", store.write_plan(lane, plan, &[*body; 9], expires_s).await.unwrap().value)
+            Self::WritePlan(lane, plan, previous, body) => {
+                let written = store.write_plan(lane, plan, previous.as_ref(), &[*body; 9], expires_s()).await;
+                format!("{:?}", written.unwrap().value)
             }
+            Self::WriteConflicts(lane, plan, conflicts) => {
+                format!("{:?}", store.write_conflicts(lane, plan, conflicts, expires_s()).await.unwrap().value)
+            }
+            Self::Conflicts(lane, seqs) => format!("{:?}", conflicts(store, lane, seqs).await),
+            Self::CreateEntities(entities) => format!("{:?}", store.create_entities(entities).await.unwrap().value),
+            Self::CreateCursor(lane, cursor) => store.create_cursor(lane, cursor).await.unwrap().value.to_string(),
             Self::Advance(lane, cursor) => store.advance(lane, cursor).await.unwrap().value.to_string(),
             Self::Finish(lane, seq) => store.finish(lane, *seq).await.unwrap().value.to_string(),
             Self::WriteEntities(lane, seq, transitions) => {
@@ -94,6 +107,9 @@ impl Request {
                 store.set_floor(ranking(of), *read, *floor).await.unwrap().value.to_string()
             }
             Self::CreateRow(key, row, marks) => store.create_row(key, row, marks).await.unwrap().value.to_string(),
+            Self::ExpireRow(key, of, expires_s) => {
+                store.expire_row(key, ranking(of), *expires_s).await.unwrap().value.to_string()
+            }
             Self::Plans(lane, seqs) => format!("{:?}", plans(store, lane, seqs).await),
             Self::ReadRetention => {
                 let mut retention = store.read_retention().await.unwrap().value;
@@ -214,14 +230,17 @@ impl Maker {
             // One of before comes again, late or at once.
             return self.rng.choice(&self.made).unwrap().clone();
         }
-        match self.rng.u8(0..26) {
+        match self.rng.u8(0..32) {
             0 => Request::ReadEntities(self.entities()),
             1 => Request::ReadMarks(self.lane(), self.entities()),
             2 => Request::ReadCursor(self.lane()),
             3 => Request::ReadPlan(self.lane(), self.plan()),
             4 => Request::ReadFloor(self.rng.usize(0..2)),
             5 => Request::RegisterLane(self.lane()),
-            6 => Request::WritePlan(self.lane(), self.plan(), self.rng.u8(..)),
+            6 => {
+                let previous = self.rng.bool().then(|| self.plan());
+                Request::WritePlan(self.lane(), self.plan(), previous, self.rng.u8(..))
+            }
             7..=9 => {
                 let seq = self.seq();
                 Request::Advance(self.lane(), self.cursor(seq))
@@ -251,6 +270,33 @@ impl Maker {
                 let (key, of) = self.row();
                 let marks = self.lanes.clone().into_iter().map(|lane| (lane, self.seq())).collect();
                 Request::CreateRow(key, self.delta(of), marks)
+            }
+            25 => {
+                let mut places: Vec<usize> = (0..self.rng.usize(1..4)).map(|_| self.rng.usize(0..2_000)).collect();
+                places.sort_unstable();
+                places.dedup();
+                Request::WriteConflicts(self.lane(), self.plan(), places)
+            }
+            26 => {
+                let seqs = self.rng.u64(0..3);
+                Request::Conflicts(self.lane(), seqs..=seqs + self.rng.u64(0..2))
+            }
+            27 => {
+                let entities = self.entities().into_iter().map(|key| {
+                    let Transition { key, counter, version, after, .. } =
+                        transition(&key, self.rng.u64(1..4), None, self.state());
+                    (key, Known { counter, version, state: after })
+                });
+                Request::CreateEntities(entities.collect())
+            }
+            28 => {
+                let seq = self.seq();
+                Request::CreateCursor(self.lane(), self.cursor(seq))
+            }
+            29 => Request::Timeline(self.entity()),
+            30 => {
+                let (key, of) = self.row();
+                Request::ExpireRow(key, of.unwrap_or_default(), now_ms() / 1_000 + self.rng.i64(1..30) * 86_400)
             }
             _ => {
                 let old = self.floors.len().saturating_sub(self.rng.usize(1..3));
@@ -293,6 +339,7 @@ impl Maker {
             look.extend([Request::ReadCursor(lane.clone()), Request::ReadMarks(lane.clone(), entities.clone())]);
             look.extend((0..PLANS).map(|n| Request::ReadPlan(lane.clone(), plan(n))));
             look.push(Request::Plans(lane.clone(), 0..=u64::MAX));
+            look.push(Request::Conflicts(lane.clone(), 0..=u64::MAX));
             for (of, ranking) in rankings().enumerate() {
                 // An addition of nothing at no seq is refused where the lane has been, and shows the row.
                 let see = |key| Request::AddRow(lane.clone(), 0, key, Measures::default(), Some(of));
@@ -309,7 +356,7 @@ fn plan(n: u64) -> PlanId {
 }
 
 /// A lane's plans for some seqs, of all pages.
-async fn plans<S: Store>(store: &S, lane: &LaneId, seqs: &RangeInclusive<u64>) -> Vec<(PlanId, Vec<u8>)> {
+async fn plans<S: Store>(store: &S, lane: &LaneId, seqs: &RangeInclusive<u64>) -> Vec<WrittenPlan> {
     let (mut plans, mut after) = (Vec::new(), None);
     loop {
         let (page, next) = store.plans(lane, seqs, after.as_ref()).await.unwrap().value;
@@ -319,6 +366,23 @@ async fn plans<S: Store>(store: &S, lane: &LaneId, seqs: &RangeInclusive<u64>) -
             return plans;
         }
     }
+}
+
+/// What was noted of them, likewise.
+async fn conflicts<S: Store>(store: &S, lane: &LaneId, seqs: &RangeInclusive<u64>) -> Vec<(PlanId, Vec<usize>)> {
+    let (mut conflicts, mut after) = (Vec::new(), None);
+    loop {
+        let (page, next) = store.conflicts(lane, seqs, after.as_ref()).await.unwrap().value;
+        conflicts.extend(page);
+        after = next;
+        if after.is_none() {
+            return conflicts;
+        }
+    }
+}
+
+fn expires_s() -> i64 {
+    now_ms() / 1_000 + 86_400
 }
 
 /// The rows of a seed in any of so many segments, in order.
@@ -340,10 +404,9 @@ async fn rows<S: Store>(store: &S, name: &str, of: u32) -> Vec<(Key, Row)> {
     rows
 }
 
-/// States in an order.
-fn sorted(states: Vec<State>) -> Vec<String> {
-    let mut states: Vec<String> = states.iter().map(|state| serde_json::to_string(state).unwrap()).collect();
-    states.sort();
+/// Entities in an order.
+fn sorted(mut states: Vec<(Key, Known)>) -> Vec<(Key, Known)> {
+    states.sort_by(|(a, _), (b, _)| a.cmp(b));
     states
 }
 

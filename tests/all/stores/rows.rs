@@ -28,6 +28,8 @@ pub(super) fn checks<S: Store + Clone + 'static>() -> Vec<Check<S>> {
         a_row_is_created_only_where_there_is_none,
         any_id_makes_a_row,
         rows_are_listed_in_pages_each_once,
+        only_an_empty_row_may_expire_and_an_addition_keeps_it,
+        a_scan_tells_the_marks_of_all_lanes,
     ]
 }
 
@@ -215,7 +217,8 @@ async fn a_competing_row_keeps_what_it_was_before_the_lanes_addition<S: Store>(s
         (&other, 6, "1", "5", "4"),
     ] {
         let row = compete(&store, lane, seq, &key, &[(present, delta)]).await;
-        let expected = Row { measures: measures(&[(present, now)]), rank: None, mark: seq, before: n(before) };
+        let expected =
+            Row { measures: measures(&[(present, now)]), rank: None, mark: seq, before: n(before), ..Row::default() };
         assert_eq!(row, expected, "{delta} at {seq}");
     }
     let late = compete(&store, &first, 1, &key, &[(present, "1")]).await;
@@ -341,4 +344,39 @@ async fn rows_are_listed_in_pages_each_once<S: Store>(store: S) {
     assert!(pages > 1, "all came at once: the check shows nothing");
     assert_eq!(rows.len(), keys.len());
     assert!(rows.values().all(|row| row.measures == measures(&delta)));
+}
+
+async fn only_an_empty_row_may_expire_and_an_addition_keeps_it<S: Store>(store: S) {
+    let (lane, key) = (lane("expiring rows"), Key::of(ranking().kind, "expiring", CURRENT));
+    let in_days = |days: i64| now_ms() / 1_000 + days * 86_400;
+    let expire = async |s: i64| store.expire_row(&key, ranking(), s).await.unwrap().value;
+    let one = [(ranking().by, "2.5"), (ranking().present, "1")];
+    let none = [(ranking().by, "-2.5"), (ranking().present, "-1")];
+    assert!(!expire(in_days(9)).await, "there is no row, and none comes of it");
+    assert_eq!(compete(&store, &lane, 1, &key, &one).await.measures.find(TTL), None);
+    assert!(!expire(in_days(9)).await, "it is not empty");
+    for (seq, expires_s) in [(2, in_days(9)), (4, in_days(8))] {
+        assert_eq!(compete(&store, &lane, seq, &key, &none).await.measures.find(TTL), None);
+        assert!(expire(expires_s).await);
+        assert!(!expire(in_days(7)).await, "the first word counts");
+        let refused = compete(&store, &lane, seq, &key, &none).await;
+        assert_eq!(refused.measures.find(TTL), Some(Decimal::whole(expires_s)), "what is refused keeps nothing");
+        let kept = compete(&store, &lane, seq + 1, &key, &one).await;
+        assert_eq!((kept.measures.find(TTL), kept.before, kept.mark), (None, Decimal::ZERO, seq + 1));
+    }
+}
+
+async fn a_scan_tells_the_marks_of_all_lanes<S: Store>(store: S) {
+    let (key, mut expected) = (Key::of("SCANNED", "1", CURRENT), Vec::new());
+    for (n, seq) in [(1, 7), (2, 1), (3, 12)] {
+        let lane = lane(&format!("scanned {n}"));
+        compete(&store, &lane, seq, &key, &[("a", "1")]).await;
+        expected.push((lane, seq));
+    }
+    add(&store, &LaneId::AUDIT, 2, &key, &[("a", "1")]).await;
+    expected.push((LaneId::AUDIT, 2));
+    expected.sort();
+    let (mut rows, _) = listed(&store, "SCANNED").await;
+    let row = rows.remove(&key).unwrap();
+    assert_eq!((row.marks, row.mark, row.measures), (expected, 2, measures(&[("a", "4")])));
 }

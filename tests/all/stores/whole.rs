@@ -130,7 +130,7 @@ async fn check_tops(place: &Place, tables: &Tables, seed: u64) {
         println!("seed {seed}: the top of {}", ranking.board);
         let store = &place.store;
         eventually(expected, || async move {
-            let top = store.top(ranking, TOP).await.unwrap();
+            let top = store.top(ranking, TOP).await.unwrap().value;
             top.into_iter().map(|(key, _)| key).collect()
         })
         .await;

@@ -3,12 +3,20 @@
 use serde_json::value::{RawValue, to_raw_value};
 use tidemark_model::number::{Id, Number};
 use tidemark_model::rows::Contribution;
-use tidemark_model::views::{CURRENT, Source, Tables, View};
+use tidemark_model::views::{CURRENT, Column, Source, Tables, View};
 use tidemark_model::{Decimal, Key, State};
 
 /// The view.
-pub const VIEW: View =
-    View { name: "returned", kind: KIND, rows, source: Source::Entities, board: None, ranking: None, document };
+pub const VIEW: View = View {
+    name: "returned",
+    kind: KIND,
+    rows,
+    source: Source::Entities,
+    board: None,
+    ranking: None,
+    columns: &[Column::pk("product_id", 1), Column::count("quantity", "quantity")],
+    document,
+};
 
 const KIND: &str = "RETURNED";
 

@@ -155,7 +155,7 @@ async fn tops_are_those_of_the_rows(store: &DynamoStore, tables: &Tables, top: u
         rows.sort_by(|(a, one), (b, other)| other.get(ranking.by).cmp(&one.get(ranking.by)).then_with(|| a.cmp(b)));
         rows.truncate(top);
         assert_eq!(rows.len(), top, "{what}: {} has more", ranking.board);
-        assert_eq!(store.top(ranking, top).await.unwrap(), rows, "{what}: {}", ranking.board);
+        assert_eq!(store.top(ranking, top).await.unwrap().value, rows, "{what}: {}", ranking.board);
     }
 }
 

@@ -45,7 +45,8 @@ use self::compare::{Rules, Unlike, compare};
 use self::report::Findings;
 use crate::requests::Requests;
 use crate::{
-    Call, Cursor, Floor, LaneId, Ledger, LedgerError, Plan, PlanId, Row, Segment, Store, StoreError, off_thread,
+    Call, Cursors, Floor, LaneId, Ledger, LedgerError, Plan, PlanId, Row, Segment, Store, StoreError, WrittenPlan,
+    off_thread,
 };
 
 /// How an audit works.
@@ -101,8 +102,6 @@ struct Stored {
     unreadable: Vec<(Key, CompactString)>,
     uncompared: Vec<(&'static str, usize)>,
 }
-
-type Cursors = BTreeMap<LaneId, Cursor>;
 
 /// What rows of no view are reported under: of one that another release has.
 const NO_VIEW: &str = "(unknown)";
@@ -229,25 +228,6 @@ impl<S: Store> Ledger<S> {
         look.await.ok_or(LedgerError::Deadline)
     }
 
-    /// Where all lanes stand.
-    async fn cursors(&self, requests: &Requests) -> Result<Cursors, LedgerError> {
-        let (mut cursors, mut after) = (Cursors::new(), None);
-        loop {
-            let lanes = requests.send(|| self.store.lanes(after.as_ref())).await?;
-            let reads: Vec<_> = lanes.iter().map(|lane| self.cursor(lane, requests)).collect();
-            let read: Vec<_> = stream::iter(reads).buffered(self.options.concurrency).try_collect().await?;
-            after = lanes.last().cloned();
-            cursors.extend(lanes.into_iter().zip(read).filter_map(|(lane, cursor)| Some((lane, cursor?))));
-            if after.is_none() {
-                return Ok(cursors);
-            }
-        }
-    }
-
-    async fn cursor(&self, lane: &LaneId, requests: &Requests) -> Result<Option<Cursor>, LedgerError> {
-        requests.send(|| self.store.read_cursor(lane)).await
-    }
-
     /// The rows of a segment.
     async fn stored(
         &self,
@@ -284,10 +264,10 @@ impl<S: Store> Ledger<S> {
     ) -> Result<Rows, LedgerError> {
         let (mut computed, mut after) = (Rows::default(), None);
         loop {
-            let (states, next) = requests.send(|| self.store.states(segment, after.as_ref())).await?;
-            scanned.fetch_add(states.len(), Ordering::Relaxed);
+            let (entities, next) = requests.send(|| self.store.states(segment, after.as_ref())).await?;
+            scanned.fetch_add(entities.len(), Ordering::Relaxed);
             let sum = off_thread(move || {
-                computed.merge(shares(&states));
+                computed.merge(shares(entities.iter().map(|(_, known)| &known.state)));
                 computed
             });
             computed = sum.await.ok_or(LedgerError::Deadline)?;
@@ -331,11 +311,11 @@ impl<S: Store> Ledger<S> {
         let (mut moved, mut found, mut after) = (HashSet::new(), BTreeSet::new(), None);
         loop {
             let (plans, next) = requests.send(|| self.store.plans(lane, &seqs, after.as_ref())).await?;
-            found.extend(plans.iter().map(|(plan, _)| plan.clone()));
+            found.extend(plans.iter().map(|written| written.plan.clone()));
             let rows = Arc::clone(&rows);
             let page = off_thread(move || {
                 let mut moved = HashSet::new();
-                for (_, body) in plans {
+                for WrittenPlan { body, .. } in plans {
                     moved.extend(touched(&Plan::decode(&body)?).filter(|key| rows.contains(key)));
                 }
                 Ok::<_, LedgerError>(moved)

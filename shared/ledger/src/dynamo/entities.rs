@@ -1,4 +1,4 @@
-//! Entities: read by BatchGetItem, written by batches of conditional PartiQL statements.
+//! Entities: read by BatchGetItem, or a timeline by Query; written by batches of conditional PartiQL statements.
 //!
 //! A batch of 25 statements costs the same units as 25 UpdateItem calls, each statement stands or
 //! falls alone, and the client spends a fraction of the CPU (see the benchmark in the README).
@@ -8,24 +8,39 @@ use aws_sdk_dynamodb::types::{
     ReturnValuesOnConditionCheckFailure,
 };
 use tidemark_model::views::listed;
-use tidemark_model::{Key, Known, Transition};
+use tidemark_model::{Key, Known, State, Transition, Version};
 
 use super::DynamoStore;
 use super::error::{invalid, member_error, store_error};
 use super::item::{Item, REFUSED, Reading, key_item, mark, number, read_units, string, write_units};
-use crate::{Answer, LaneId, Metered, Page, StoreError, Written};
+use crate::{Answer, LaneId, Metered, Page, StatePage, StoreError, Written};
 
 impl DynamoStore {
     pub(super) async fn get_entities(&self, keys: &[Key], consistent: bool) -> Answer<Page<(Key, Known), Key>> {
-        self.batch_get(&self.tables.state, keys, consistent, |reading| {
-            let known = Known {
-                counter: reading.parsed("n")?,
-                version: reading.parsed("v")?,
-                state: serde_json::from_str(reading.text("s")?).map_err(|_| reading.unreadable("s"))?,
-            };
-            Ok((reading.key()?, known))
-        })
-        .await
+        let entity = |reading: Reading<'_>| Ok((reading.key()?, read_known(&reading)?));
+        self.batch_get(&self.tables.state, keys, consistent, entity).await
+    }
+
+    pub(super) async fn query_timeline(&self, timeline: &str, after: Option<&Key>) -> Answer<StatePage> {
+        let table = self.tables.state.as_str();
+        let answer = self
+            .client
+            .query()
+            .table_name(table)
+            .consistent_read(true)
+            .key_condition_expression("#pk = :timeline")
+            .expression_attribute_names("#pk", "PK")
+            .expression_attribute_values(":timeline", string(timeline))
+            .set_exclusive_start_key(after.map(key_item))
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .send()
+            .await
+            .map_err(|e| store_error("Query", table, e))?;
+        let next = answer.last_evaluated_key().map(|item| Reading { table, item }.key()).transpose()?;
+        let entity = |reading: Reading<'_>| Ok((reading.key()?, read_known(&reading)?));
+        let found = answer.items().iter().map(|item| entity(Reading { table, item }));
+        let found = found.collect::<Result<_, StoreError>>()?;
+        Ok(Metered { value: (found, next), units: read_units(answer.consumed_capacity()) })
     }
 
     pub(super) async fn get_marks(&self, lane: &LaneId, keys: &[Key]) -> Answer<Page<(Key, u64), Key>> {
@@ -75,12 +90,35 @@ impl DynamoStore {
         seq: u64,
         transitions: &[&Transition],
     ) -> Answer<Vec<Written>> {
-        const OPERATION: &str = "BatchExecuteStatement";
         let table = self.tables.state.as_str();
         let statements = transitions
             .iter()
             .map(|transition| statement(table, &lane.mark(), seq, transition))
             .collect::<Result<_, _>>()?;
+        self.execute(statements, |item| Written::Refused { mark: mark(item, lane) }).await
+    }
+
+    pub(super) async fn insert_entities(&self, entities: &[(Key, Known)]) -> Answer<Vec<Written>> {
+        let table = self.tables.state.as_str();
+        let statements = entities
+            .iter()
+            .map(|(key, Known { counter, version, state })| {
+                let attributes = attributes(table, key, *counter, *version, state)?;
+                insert(table, key, attributes)
+            })
+            .collect::<Result<_, _>>()?;
+        self.execute(statements, |_| Written::Unseen).await
+    }
+
+    /// Sends statements; `refused` tells what the item that was in one's way means.
+    async fn execute(
+        &self,
+        statements: Vec<BatchStatementRequest>,
+        refused: impl Fn(&Item) -> Written,
+    ) -> Answer<Vec<Written>> {
+        const OPERATION: &str = "BatchExecuteStatement";
+        let table = self.tables.state.as_str();
+        let asked = statements.len();
         let answer = self
             .client
             .batch_execute_statement()
@@ -89,11 +127,11 @@ impl DynamoStore {
             .send()
             .await
             .map_err(|e| store_error(OPERATION, table, e))?;
-        let mut written = Vec::with_capacity(transitions.len());
+        let mut written = Vec::with_capacity(asked);
         for response in answer.responses() {
             written.push(match response.error() {
                 None => Written::Applied,
-                Some(error) => refusal(table, lane, error)?,
+                Some(error) => refusal(table, error, &refused)?,
             });
         }
         let units = match answer.consumed_capacity() {
@@ -102,17 +140,28 @@ impl DynamoStore {
             consumed => write_units(consumed),
         };
         // An answer for each statement is part of the contract; what misses one is asked again.
-        written.resize(transitions.len(), Written::Unprocessed);
+        written.resize(asked, Written::Unprocessed);
         Ok(Metered { value: written, units })
     }
 }
 
-fn refusal(table: &str, lane: &LaneId, error: &BatchStatementError) -> Result<Written, StoreError> {
+/// An entity.
+pub(super) fn read_known(reading: &Reading<'_>) -> Result<Known, StoreError> {
+    Ok(Known {
+        counter: reading.parsed("n")?,
+        version: reading.parsed("v")?,
+        state: serde_json::from_str(reading.text("s")?).map_err(|_| reading.unreadable("s"))?,
+    })
+}
+
+fn refusal(
+    table: &str,
+    error: &BatchStatementError,
+    refused: impl Fn(&Item) -> Written,
+) -> Result<Written, StoreError> {
     let code = error.code().map_or("", |code| code.as_str());
     match (code, error.item()) {
-        ("ConditionalCheckFailed" | "DuplicateItem", Some(item)) if item.contains_key("PK") => {
-            Ok(Written::Refused { mark: mark(item, lane) })
-        }
+        ("ConditionalCheckFailed" | "DuplicateItem", Some(item)) if item.contains_key("PK") => Ok(refused(item)),
         // An insert's refusal need not show the item, and an item may have expired since it was read.
         ("ConditionalCheckFailed" | "DuplicateItem", _) => Ok(Written::Unseen),
         _ => match member_error("BatchExecuteStatement", table, code, error.message().unwrap_or_default()) {
@@ -125,28 +174,44 @@ fn refusal(table: &str, lane: &LaneId, error: &BatchStatementError) -> Result<Wr
 /// The conditional write of one transition: an insert of a new entity, else an update that holds
 /// only while the counter is as it was read. Other lanes' marks stay.
 fn statement(table: &str, mark: &str, seq: u64, transition: &Transition) -> Result<BatchStatementRequest, StoreError> {
-    let attributes = attributes(table, mark, seq, transition)?;
-    let mut parameters: Vec<AttributeValue> = Vec::with_capacity(attributes.len() + 3);
-    let text = if transition.counter == 0 {
-        let mut fields = String::from("'PK':?,'SK':?");
-        parameters.extend([string(&*transition.key.pk), string(&*transition.key.sk)]);
-        for (name, value) in attributes {
-            fields.push_str(&format!(",'{name}':?"));
-            parameters.push(value);
-        }
-        format!("INSERT INTO \"{table}\" VALUE {{{fields}}}")
-    } else {
-        let mut clauses = String::new();
-        for (name, value) in attributes {
-            clauses.push_str(&format!(" SET \"{name}\"=?"));
-            parameters.push(value);
-        }
-        for name in obsolete(transition) {
-            clauses.push_str(&format!(" REMOVE \"{name}\""));
-        }
-        parameters.extend([string(&*transition.key.pk), string(&*transition.key.sk), number(transition.counter)]);
-        format!("UPDATE \"{table}\"{clauses} WHERE \"PK\"=? AND \"SK\"=? AND \"n\"=?")
-    };
+    let Transition { key, counter, version, after, .. } = transition;
+    let mut attributes = attributes(table, key, counter + 1, *version, after)?;
+    attributes.push((mark.to_owned(), number(seq)));
+    if *counter == 0 {
+        return insert(table, key, attributes);
+    }
+    let (mut clauses, mut parameters) = (String::new(), Vec::with_capacity(attributes.len() + 3));
+    for (name, value) in attributes {
+        clauses.push_str(&format!(" SET \"{name}\"=?"));
+        parameters.push(value);
+    }
+    for name in obsolete(transition) {
+        clauses.push_str(&format!(" REMOVE \"{name}\""));
+    }
+    parameters.extend([string(&*key.pk), string(&*key.sk), number(counter)]);
+    conditional(table, format!("UPDATE \"{table}\"{clauses} WHERE \"PK\"=? AND \"SK\"=? AND \"n\"=?"), parameters)
+}
+
+/// The write of a new entity, which holds only while there is none.
+fn insert(
+    table: &str,
+    key: &Key,
+    attributes: Vec<(String, AttributeValue)>,
+) -> Result<BatchStatementRequest, StoreError> {
+    let (mut fields, mut parameters) = (String::from("'PK':?,'SK':?"), Vec::with_capacity(attributes.len() + 2));
+    parameters.extend([string(&*key.pk), string(&*key.sk)]);
+    for (name, value) in attributes {
+        fields.push_str(&format!(",'{name}':?"));
+        parameters.push(value);
+    }
+    conditional(table, format!("INSERT INTO \"{table}\" VALUE {{{fields}}}"), parameters)
+}
+
+fn conditional(
+    table: &str,
+    text: String,
+    parameters: Vec<AttributeValue>,
+) -> Result<BatchStatementRequest, StoreError> {
     BatchStatementRequest::builder()
         .statement(text)
         .set_parameters(Some(parameters))
@@ -155,31 +220,28 @@ fn statement(table: &str, mark: &str, seq: u64, transition: &Transition) -> Resu
         .map_err(|e| invalid("BatchExecuteStatement", table, e))
 }
 
-/// What the write sets.
+/// What an entity's item holds, without its marks.
 fn attributes(
     table: &str,
-    mark: &str,
-    seq: u64,
-    transition: &Transition,
+    key: &Key,
+    counter: u64,
+    version: Version,
+    state: &State,
 ) -> Result<Vec<(String, AttributeValue)>, StoreError> {
-    let state = serde_json::to_string(&transition.after).map_err(|_| {
-        let item = Item::from([
-            ("PK".to_owned(), string(&*transition.key.pk)),
-            ("SK".to_owned(), string(&*transition.key.sk)),
-        ]);
+    let text = serde_json::to_string(state).map_err(|_| {
+        let item = key_item(key);
         Reading { table, item: &item }.unreadable("s")
     })?;
     let mut attributes = vec![
-        ("n".to_owned(), number(transition.counter + 1)),
-        ("v".to_owned(), string(transition.version.to_string())),
-        ("s".to_owned(), string(state)),
-        (mark.to_owned(), number(seq)),
+        ("n".to_owned(), number(counter)),
+        ("v".to_owned(), string(version.to_string())),
+        ("s".to_owned(), string(text)),
     ];
-    if let Some((board, rank)) = listed(&transition.after) {
+    if let Some((board, rank)) = listed(state) {
         attributes.push(("board".to_owned(), string(board)));
         attributes.push(("rank".to_owned(), number(rank)));
     }
-    if let Some(expires_ms) = transition.after.expires() {
+    if let Some(expires_ms) = state.expires() {
         attributes.push(("TTL".to_owned(), number(expires_ms.div_euclid(1_000))));
     }
     Ok(attributes)

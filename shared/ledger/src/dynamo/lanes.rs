@@ -1,8 +1,5 @@
-//! Lanes: cursors, plans, and the list of lanes.
+//! Lanes: cursors, and the list of lanes.
 
-use std::ops::RangeInclusive;
-
-use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity};
 use tidemark_model::Key;
 
@@ -10,16 +7,12 @@ use super::DynamoStore;
 use super::conditional::held;
 use super::error::store_error;
 use super::item::{Item, Reading, key_item, number, read_units, string, write_units};
-use crate::{Answer, Cursor, LaneId, Metered, PlanId, PlanPage, StoreError};
+use crate::{Answer, Cursor, LaneId, Metered, PlanId, StoreError};
 
 const LANES: &str = "LANES";
 
 fn cursor_key(lane: &LaneId) -> Key {
     Key { pk: format!("LANE#{lane}").into(), sk: "CURSOR".into() }
-}
-
-fn plan_key(lane: &LaneId, plan: &PlanId) -> Key {
-    Key { pk: format!("LANE#{lane}").into(), sk: format!("PLAN#{plan}").into() }
 }
 
 impl DynamoStore {
@@ -28,11 +21,6 @@ impl DynamoStore {
         let table = self.tables.state.as_str();
         let value = value.map(|item| read_cursor(&Reading { table, item: &item })).transpose()?;
         Ok(Metered { value, units })
-    }
-
-    pub(super) async fn get_plan(&self, lane: &LaneId, plan: &PlanId) -> Answer<Option<Vec<u8>>> {
-        let Metered { value, units } = self.get_state_item(&plan_key(lane, plan)).await?;
-        Ok(Metered { value: value.map(|item| self.body(item)).transpose()?, units })
     }
 
     pub(super) async fn get_state_item(&self, key: &Key) -> Answer<Option<Item>> {
@@ -58,14 +46,7 @@ impl DynamoStore {
         self.put_state_item(item).await
     }
 
-    pub(super) async fn put_plan(&self, lane: &LaneId, plan: &PlanId, body: &[u8], expires_s: i64) -> Answer<()> {
-        let mut item = key_item(&plan_key(lane, plan));
-        item.insert("body".to_owned(), AttributeValue::B(Blob::new(body)));
-        item.insert("TTL".to_owned(), number(expires_s));
-        self.put_state_item(item).await
-    }
-
-    async fn put_state_item(&self, item: Item) -> Answer<()> {
+    pub(super) async fn put_state_item(&self, item: Item) -> Answer<()> {
         let table = self.tables.state.as_str();
         let answer = self
             .client
@@ -117,6 +98,21 @@ impl DynamoStore {
         held(table, answer)
     }
 
+    pub(super) async fn put_cursor(&self, lane: &LaneId, cursor: &Cursor) -> Answer<bool> {
+        let mut item = key_item(&cursor_key(lane));
+        item.extend([
+            ("seq".to_owned(), number(cursor.seq)),
+            ("plan".to_owned(), string(cursor.plan.to_string())),
+            ("pending".to_owned(), AttributeValue::Bool(cursor.pending)),
+            ("since".to_owned(), number(cursor.since_ms)),
+            ("name".to_owned(), string(&cursor.name)),
+        ]);
+        for (name, value) in [("through", cursor.through), ("through_ts", cursor.through_ts)] {
+            item.extend(value.map(|value| (name.to_owned(), number(value))));
+        }
+        self.create_item(&self.tables.state, item).await
+    }
+
     pub(super) async fn clear_pending(&self, lane: &LaneId, seq: u64) -> Answer<bool> {
         let table = self.tables.state.as_str();
         let answer = self
@@ -134,49 +130,6 @@ impl DynamoStore {
             .send()
             .await;
         held(table, answer)
-    }
-
-    pub(super) async fn query_plans(
-        &self,
-        lane: &LaneId,
-        seqs: &RangeInclusive<u64>,
-        after: Option<&PlanId>,
-    ) -> Answer<PlanPage> {
-        let table = self.tables.state.as_str();
-        let answer = self
-            .client
-            .query()
-            .table_name(table)
-            .consistent_read(true)
-            .key_condition_expression("#pk = :lane AND #sk BETWEEN :first AND :last")
-            .expression_attribute_names("#pk", "PK")
-            .expression_attribute_names("#sk", "SK")
-            .expression_attribute_values(":lane", string(cursor_key(lane).pk))
-            .expression_attribute_values(":first", string(plan_key(lane, &PlanId::new(*seqs.start(), 0)).sk))
-            .expression_attribute_values(":last", string(plan_key(lane, &PlanId::new(*seqs.end(), u64::MAX)).sk))
-            .set_exclusive_start_key(after.map(|plan| key_item(&plan_key(lane, plan))))
-            .return_consumed_capacity(ReturnConsumedCapacity::Total)
-            .send()
-            .await
-            .map_err(|e| store_error("Query", table, e))?;
-        let units = read_units(answer.consumed_capacity());
-        let plan_id = |item: &Item| {
-            let reading = Reading { table, item };
-            let sk = reading.text("SK")?;
-            Ok::<_, StoreError>(PlanId::stored(sk.strip_prefix("PLAN#").ok_or_else(|| reading.unreadable("SK"))?))
-        };
-        let next = answer.last_evaluated_key().map(plan_id).transpose()?;
-        let plans = answer.items.unwrap_or_default().into_iter();
-        let plans = plans.map(|item| Ok((plan_id(&item)?, self.body(item)?))).collect::<Result<_, StoreError>>()?;
-        Ok(Metered { value: (plans, next), units })
-    }
-
-    /// A plan as it was written.
-    fn body(&self, mut item: Item) -> Result<Vec<u8>, StoreError> {
-        match item.remove("body") {
-            Some(AttributeValue::B(body)) => Ok(body.into_inner()),
-            _ => Err(Reading { table: &self.tables.state, item: &item }.unreadable("body")),
-        }
     }
 
     pub(super) async fn query_lanes(&self, after: Option<&LaneId>) -> Answer<Vec<LaneId>> {

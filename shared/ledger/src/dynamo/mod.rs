@@ -3,8 +3,10 @@
 //! | item | PK | SK | attributes |
 //! |---|---|---|---|
 //! | entity (state) | `PRODUCT#{id}` | `STATE` | `n` counter, `v` version, `s` state as JSON, `board` and `rank` if listed, `TTL`, marks |
+//! | event (state) | `USER#{app}#{digest}` | `EVENT#{ms}#…`, `ID#…` | an entity: what a user's timeline shows |
 //! | cursor (state) | `LANE#{lane}` | `CURSOR` | `seq`, `plan`, `pending`, `through`, `through_ts`, `since`, `name` |
-//! | plan (state) | `LANE#{lane}` | `PLAN#{plan}` | `body` zstd of JSON, `TTL` |
+//! | plan (state) | `LANE#{lane}` | `PLAN#{plan}` | `previous` the lane's plan before it, `body` zstd of JSON, `TTL` |
+//! | conflicts (state) | `LANE#{lane}` | `CONFLICTS#{plan}` | `transitions` that never applied, by their places in the plan, `TTL` |
 //! | lane (state) | `LANES` | `{lane}` | `name` |
 //! | floor (state) | `RANKING#{board}` | `FLOOR` | `floor`, `shown`, `refreshed` |
 //! | retention (state) | `SETTINGS` | `RETENTION` | `activity`, `metrics`: maps from app to days |
@@ -19,10 +21,13 @@ mod entities;
 mod error;
 mod item;
 mod lanes;
+mod plans;
 mod read;
 mod rows;
 mod scan;
 mod settings;
+
+pub use read::{Place, is_kept};
 
 use std::ops::RangeInclusive;
 
@@ -31,8 +36,8 @@ use tidemark_model::views::Ranking;
 use tidemark_model::{Decimal, Key, Known, Measures, Transition};
 
 use crate::{
-    Answer, AppRetention, Cursor, Floor, LaneId, Page, PlanId, PlanPage, Row, RowPage, Segment, StatePage, Store,
-    Written,
+    Answer, AppRetention, ConflictPage, Cursor, Floor, LaneId, Page, PlanId, PlanPage, Row, RowPage, Segment,
+    StatePage, Store, Written,
 };
 
 /// The two tables of a deployment.
@@ -75,8 +80,19 @@ impl Store for DynamoStore {
         self.put_lane(lane, name).await
     }
 
-    async fn write_plan(&self, lane: &LaneId, plan: &PlanId, body: &[u8], expires_s: i64) -> Answer<()> {
-        self.put_plan(lane, plan, body, expires_s).await
+    async fn write_plan(
+        &self,
+        lane: &LaneId,
+        plan: &PlanId,
+        previous: Option<&PlanId>,
+        body: &[u8],
+        expires_s: i64,
+    ) -> Answer<()> {
+        self.put_plan(lane, plan, previous, body, expires_s).await
+    }
+
+    async fn write_conflicts(&self, lane: &LaneId, plan: &PlanId, conflicts: &[usize], expires_s: i64) -> Answer<()> {
+        self.put_conflicts(lane, plan, conflicts, expires_s).await
     }
 
     async fn advance(&self, lane: &LaneId, cursor: &Cursor) -> Answer<bool> {
@@ -134,12 +150,37 @@ impl Store for DynamoStore {
         self.scan_states(segment, after).await
     }
 
+    async fn timeline(&self, timeline: &str, after: Option<&Key>) -> Answer<StatePage> {
+        self.query_timeline(timeline, after).await
+    }
+
     async fn plans(&self, lane: &LaneId, seqs: &RangeInclusive<u64>, after: Option<&PlanId>) -> Answer<PlanPage> {
         self.query_plans(lane, seqs, after).await
     }
 
+    async fn conflicts(
+        &self,
+        lane: &LaneId,
+        seqs: &RangeInclusive<u64>,
+        after: Option<&PlanId>,
+    ) -> Answer<ConflictPage> {
+        self.query_conflicts(lane, seqs, after).await
+    }
+
     async fn create_row(&self, key: &Key, row: &Measures, marks: &[(LaneId, u64)]) -> Answer<bool> {
         self.put_row(key, row, marks).await
+    }
+
+    async fn expire_row(&self, key: &Key, ranking: &'static Ranking, expires_s: i64) -> Answer<bool> {
+        self.put_row_ttl(key, ranking, expires_s).await
+    }
+
+    async fn create_entities(&self, entities: &[(Key, Known)]) -> Answer<Vec<Written>> {
+        self.insert_entities(entities).await
+    }
+
+    async fn create_cursor(&self, lane: &LaneId, cursor: &Cursor) -> Answer<bool> {
+        self.put_cursor(lane, cursor).await
     }
 
     async fn read_retention(&self) -> Answer<AppRetention> {

@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
+use aws_sdk_dynamodb::types::ReturnConsumedCapacity;
 use tidemark_model::views::{self, Ranking, VIEWS};
 use tidemark_model::{Decimal, Key, Measures, State};
 
 use super::DynamoStore;
 use super::error::store_error;
-use super::item::{Reading, number, string};
+use super::item::{Item, Reading, number, read_units, string};
 use super::rows::read_row;
-use crate::{Page, Segment, Store, StoreError};
+use crate::{Answer, Floor, Metered, Page, Segment, Store, StoreError, Units};
 
 /// Before keys are asked for again that a throttled read left out.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -39,16 +40,28 @@ impl DynamoStore {
         let mut tables = views::Tables { rows, listed: Vec::new() };
         for view in VIEWS {
             if let Some(board) = view.board {
-                tables.listed.extend(self.query_board(board.name).await?);
+                let mut after = None;
+                loop {
+                    let (states, next) = self.listed(board.name, after.as_ref()).await?.value;
+                    tables.listed.extend(states);
+                    after = next;
+                    if after.is_none() {
+                        break;
+                    }
+                }
             }
         }
         Ok(tables)
     }
 
-    /// The states on a board, the lowest rank first.
-    async fn query_board(&self, board: &str) -> Result<Vec<State>, StoreError> {
+    /// A page of the states on a board after a place on it, the lowest rank first; and the place to go on after, if
+    /// there are more.
+    ///
+    /// # Errors
+    /// If the request fails or a state cannot be read.
+    pub async fn listed(&self, board: &str, after: Option<&Place>) -> Answer<(Vec<State>, Option<Place>)> {
         let table = self.tables.state.as_str();
-        let mut pages = self
+        let page = self
             .client
             .query()
             .table_name(table)
@@ -56,16 +69,46 @@ impl DynamoStore {
             .key_condition_expression("#board = :board")
             .expression_attribute_names("#board", "board")
             .expression_attribute_values(":board", string(board))
+            .set_exclusive_start_key(after.map(|place| place.0.clone()))
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .send()
+            .await
+            .map_err(|e| store_error("Query", table, e))?;
+        let state = |item| {
+            let reading = Reading { table, item };
+            serde_json::from_str(reading.text("s")?).map_err(|_| reading.unreadable("s"))
+        };
+        let states = page.items().iter().map(state).collect::<Result<_, StoreError>>()?;
+        let units = read_units(page.consumed_capacity());
+        Ok(Metered { value: (states, page.last_evaluated_key.map(Place)), units })
+    }
+
+    /// The rows of one partition key, in the order of their sort keys.
+    ///
+    /// # Errors
+    /// If a request fails or an item cannot be read.
+    pub async fn partition(&self, pk: &str) -> Answer<Vec<(Key, Measures)>> {
+        let table = self.tables.views.as_str();
+        let mut pages = self
+            .client
+            .query()
+            .table_name(table)
+            .key_condition_expression("#pk = :pk")
+            .expression_attribute_names("#pk", "PK")
+            .expression_attribute_values(":pk", string(pk))
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
             .into_paginator()
-            .items()
             .send();
-        let mut states = Vec::new();
-        while let Some(item) = pages.next().await {
-            let item = item.map_err(|e| store_error("Query", table, e))?;
-            let reading = Reading { table, item: &item };
-            states.push(serde_json::from_str(reading.text("s")?).map_err(|_| reading.unreadable("s"))?);
+        let (mut rows, mut units) = (Vec::new(), Units::default());
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|e| store_error("Query", table, e))?;
+            units += read_units(page.consumed_capacity());
+            for item in page.items() {
+                let reading = Reading { table, item };
+                rows.push((reading.key()?, read_row(&reading, None)?.measures));
+            }
         }
-        Ok(states)
+        Ok(Metered { value: rows, units })
     }
 
     /// The highest rows of a ranking, at most so many, the highest first and equals in the order of
@@ -74,9 +117,9 @@ impl DynamoStore {
     ///
     /// # Errors
     /// If a request fails or an item cannot be read.
-    pub async fn top(&self, ranking: &'static Ranking, most: usize) -> Result<Vec<(Key, Measures)>, StoreError> {
+    pub async fn top(&self, ranking: &'static Ranking, most: usize) -> Answer<Vec<(Key, Measures)>> {
         let table = self.tables.views.as_str();
-        let floor = self.read_floor(ranking).await?.value.shown;
+        let Metered { value: Floor { shown: floor, .. }, mut units } = self.read_floor(ranking).await?;
         let mut request = self
             .client
             .query()
@@ -84,7 +127,8 @@ impl DynamoStore {
             .index_name("ranking")
             .scan_index_forward(false)
             .expression_attribute_names("#board", "board")
-            .expression_attribute_values(":board", string(ranking.board));
+            .expression_attribute_values(":board", string(ranking.board))
+            .return_consumed_capacity(ReturnConsumedCapacity::Total);
         let mut condition = "#board = :board".to_owned();
         if let Some(floor) = floor {
             condition.push_str(" AND #rank >= :floor");
@@ -92,42 +136,53 @@ impl DynamoStore {
                 .expression_attribute_names("#rank", "rank")
                 .expression_attribute_values(":floor", number(floor));
         }
-        let mut pages = request.key_condition_expression(condition).into_paginator().items().send();
+        let mut pages = request.key_condition_expression(condition).into_paginator().send();
         let mut ranked: Vec<(Decimal, Key)> = Vec::new();
-        while let Some(item) = pages.next().await {
-            let item = item.map_err(|e| store_error("Query", table, e))?;
-            let reading = Reading { table, item: &item };
-            let rank: Decimal = reading.parsed("rank")?;
-            // Equals stand in the index in any order: all of the last rank are needed to cut there.
-            if ranked.len() >= most && ranked.last().is_some_and(|(last, _)| rank < *last) {
-                break;
+        'pages: while let Some(page) = pages.next().await {
+            let page = page.map_err(|e| store_error("Query", table, e))?;
+            units += read_units(page.consumed_capacity());
+            for item in page.items() {
+                let reading = Reading { table, item };
+                let rank: Decimal = reading.parsed("rank")?;
+                // Equals stand in the index in any order: all of the last rank are needed to cut there.
+                if ranked.len() >= most && ranked.last().is_some_and(|(last, _)| rank < *last) {
+                    break 'pages;
+                }
+                ranked.push((rank, reading.key()?));
             }
-            ranked.push((rank, reading.key()?));
         }
-        let mut rows = self.get_rows(ranked.into_iter().map(|(_, key)| key).collect()).await?;
+        let keys = ranked.into_iter().map(|(_, key)| key).collect();
+        let Metered { value: mut rows, units: of_rows } = self.get_rows(keys).await?;
+        units += of_rows;
         rows.retain(|(_, row)| ranking.is_present(row));
         rows.sort_by(|(a, one), (b, other)| other.get(ranking.by).cmp(&one.get(ranking.by)).then_with(|| a.cmp(b)));
         rows.truncate(most);
-        Ok(rows)
+        Ok(Metered { value: rows, units })
     }
 
-    async fn get_rows(&self, mut keys: Vec<Key>) -> Result<Vec<(Key, Measures)>, StoreError> {
-        let mut rows = Vec::with_capacity(keys.len());
+    async fn get_rows(&self, mut keys: Vec<Key>) -> Answer<Vec<(Key, Measures)>> {
+        let (mut rows, mut all) = (Vec::with_capacity(keys.len()), Units::default());
         while !keys.is_empty() {
             let asked = keys.split_off(keys.len().saturating_sub(Self::READ_KEYS));
             let read = |reading: Reading<'_>| Ok((reading.key()?, read_row(&reading, None)?.measures));
-            let Page { found, unprocessed } = self.batch_get(&self.tables.views, &asked, false, read).await?.value;
+            let Metered { value, units } = self.batch_get(&self.tables.views, &asked, false, read).await?;
+            let Page { found, unprocessed } = value;
+            all += units;
             rows.extend(found);
             if !unprocessed.is_empty() {
                 tokio::time::sleep(PAUSE).await;
             }
             keys.extend(unprocessed);
         }
-        Ok(rows)
+        Ok(Metered { value: rows, units: all })
     }
 }
 
+/// A place on a board.
+#[derive(Clone, Debug)]
+pub struct Place(Item);
+
 /// Whether a row is not past its TTL: DynamoDB deletes such rows only some time later.
-fn is_kept(row: &Measures, now_ms: i64) -> bool {
+pub fn is_kept(row: &Measures, now_ms: i64) -> bool {
     row.expires_ms().is_none_or(|expires| expires > now_ms)
 }

@@ -59,6 +59,10 @@ impl DynamoStore {
         if !adds.is_empty() {
             update.push_str(&format!(" ADD {}", adds.join(", ")));
         }
+        if ranking.is_some() && delta.find(TTL).is_none() {
+            update.push_str(" REMOVE #ttl");
+            request = request.expression_attribute_names("#ttl", TTL);
+        }
         let answered = has_extremes || ranking.is_some();
         if answered {
             request = request
@@ -95,21 +99,7 @@ impl DynamoStore {
         let mut item = key_item(key);
         item.extend(row.iter().map(|(name, n)| (name.to_owned(), number(n))));
         item.extend(marks.iter().map(|(lane, seq)| (lane.mark(), number(seq))));
-        let answer = self
-            .client
-            .put_item()
-            .table_name(table)
-            .set_item(Some(item))
-            .condition_expression("attribute_not_exists(#pk)")
-            .expression_attribute_names("#pk", "PK")
-            .return_consumed_capacity(ReturnConsumedCapacity::Total)
-            .send()
-            .await;
-        match answer {
-            Ok(answer) => Ok(Metered { value: true, units: write_units(answer.consumed_capacity()) }),
-            Err(error) if is_condition_failed(&error) => Ok(Metered { value: false, units: REFUSED }),
-            Err(error) => Err(store_error("PutItem", table, error)),
-        }
+        self.create_item(table, item).await
     }
 
     pub(super) async fn put_extreme(&self, key: &Key, name: &'static str, value: Decimal) -> Answer<bool> {
@@ -124,6 +114,30 @@ impl DynamoStore {
             .condition_expression(format!("#name {beyond} :value"))
             .expression_attribute_names("#name", name)
             .expression_attribute_values(":value", number(value))
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .send()
+            .await;
+        held(table, answer)
+    }
+
+    pub(super) async fn put_row_ttl(&self, key: &Key, ranking: &'static Ranking, expires_s: i64) -> Answer<bool> {
+        let table = self.tables.views.as_str();
+        // What only ever added up to zero may have no attribute.
+        let empty = |field: &str| format!("(attribute_not_exists(#{field}) OR #{field} = :zero)");
+        let condition = "attribute_exists(#pk) AND attribute_not_exists(#ttl)";
+        let answer = self
+            .client
+            .update_item()
+            .table_name(table)
+            .set_key(Some(key_item(key)))
+            .update_expression("SET #ttl = :expires")
+            .condition_expression(format!("{condition} AND {} AND {}", empty("by"), empty("present")))
+            .expression_attribute_names("#pk", "PK")
+            .expression_attribute_names("#ttl", TTL)
+            .expression_attribute_names("#by", ranking.by)
+            .expression_attribute_names("#present", ranking.present)
+            .expression_attribute_values(":expires", number(expires_s))
+            .expression_attribute_values(":zero", number(0))
             .return_consumed_capacity(ReturnConsumedCapacity::Total)
             .send()
             .await;
@@ -193,7 +207,19 @@ pub(super) fn read_row(reading: &Reading<'_>, lane: Option<&LaneId>) -> Result<R
         rank: reading.optional("rank")?,
         mark: lane.map_or(0, |lane| mark(reading.item, lane)),
         before: before.unwrap_or_default(),
+        marks: Vec::new(),
     })
+}
+
+/// The marks of all lanes on a row, in the order of their ids.
+pub(super) fn read_marks(item: &Item) -> Vec<(LaneId, u64)> {
+    let mark = |(name, value): (&String, &AttributeValue)| match value {
+        AttributeValue::N(seq) => Some((LaneId::stored(name.strip_prefix('~')?), seq.parse().ok()?)),
+        _ => None,
+    };
+    let mut marks: Vec<(LaneId, u64)> = item.iter().filter_map(mark).collect();
+    marks.sort_unstable();
+    marks
 }
 
 /// A row's numbers without what lanes and rankings keep there.

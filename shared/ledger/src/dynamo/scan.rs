@@ -1,17 +1,18 @@
-//! Whole tables, a segment at a time: rows, and the states of entities.
+//! Whole tables, a segment at a time: rows, and entities.
 //!
 //! A scan reads what it leaves out, too: of the state table, that is plans, cursors and the like.
 
 use aws_sdk_dynamodb::operation::scan::ScanOutput;
 use aws_sdk_dynamodb::operation::scan::builders::ScanFluentBuilder;
 use aws_sdk_dynamodb::types::ReturnConsumedCapacity;
-use tidemark_model::{Key, State};
+use tidemark_model::{Key, Known};
 
 use super::DynamoStore;
+use super::entities::read_known;
 use super::error::store_error;
 use super::item::{Reading, key_item, read_units};
-use super::rows::read_row;
-use crate::{Answer, LaneId, Metered, RowPage, Segment, StatePage, StoreError, off_thread};
+use super::rows::{read_marks, read_row};
+use crate::{Answer, LaneId, Metered, Row, RowPage, Segment, StatePage, StoreError, off_thread};
 
 impl DynamoStore {
     pub(super) async fn scan_rows(&self, segment: Segment, after: Option<&Key>) -> Answer<RowPage> {
@@ -19,7 +20,8 @@ impl DynamoStore {
         let page = self.scan(table, segment, after, |request| request).await?;
         let row = |item| {
             let reading = Reading { table, item };
-            Ok::<_, StoreError>((reading.key()?, read_row(&reading, Some(&LaneId::AUDIT))))
+            let row = read_row(&reading, Some(&LaneId::AUDIT));
+            Ok::<_, StoreError>((reading.key()?, row.map(|row| Row { marks: read_marks(item), ..row })))
         };
         let rows = page.items().iter().map(row).collect::<Result<_, _>>()?;
         Ok(Metered { value: (rows, next(table, &page)?), units: read_units(page.consumed_capacity()) })
@@ -31,9 +33,11 @@ impl DynamoStore {
         let entities = |request: ScanFluentBuilder| {
             request
                 .filter_expression("attribute_exists(#s)")
-                .projection_expression("#pk, #sk, #s")
+                .projection_expression("#pk, #sk, #n, #v, #s")
                 .expression_attribute_names("#pk", "PK")
                 .expression_attribute_names("#sk", "SK")
+                .expression_attribute_names("#n", "n")
+                .expression_attribute_names("#v", "v")
                 .expression_attribute_names("#s", "s")
         };
         let page = self.scan(table, segment, after, entities).await?;
@@ -41,11 +45,11 @@ impl DynamoStore {
         let units = read_units(page.consumed_capacity());
         let name = table.to_owned();
         let parsed = off_thread(move || {
-            let state = |item| {
+            let entity = |item| {
                 let reading = Reading { table: &name, item };
-                serde_json::from_str(reading.text("s")?).map_err(|_| reading.unreadable("s"))
+                Ok((reading.key()?, read_known(&reading)?))
             };
-            page.items().iter().map(state).collect::<Result<Vec<State>, StoreError>>()
+            page.items().iter().map(entity).collect::<Result<Vec<(Key, Known)>, StoreError>>()
         });
         let stopping = || StoreError::Unanswered {
             operation: "Scan",

@@ -7,7 +7,7 @@ use compact_str::CompactString;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::{ONE, Source, Tables, View};
+use super::{Column, ONE, Source, Tables, View};
 use crate::activity::Sighted;
 use crate::number::Number;
 use crate::rows::Contribution;
@@ -15,8 +15,25 @@ use crate::time::{MINUTE_MS, window_start};
 use crate::{Decimal, Key, State};
 
 /// The view.
-pub const VIEW: View =
-    View { name: "apps", kind: KIND, rows, source: Source::Entities, board: None, ranking: None, document };
+pub const VIEW: View = View {
+    name: "apps",
+    kind: KIND,
+    rows,
+    source: Source::Entities,
+    board: None,
+    ranking: None,
+    columns: &[
+        Column::pk("app_id", 1),
+        Column::sk("period", 0),
+        Column::sk("starts", 1),
+        Column::sk("event_type", 2),
+        Column::sk("event_name", 3),
+        Column::count("events", "events"),
+        Column::count("active_users", "users"),
+        Column::count("sessions", "sessions"),
+    ],
+    document,
+};
 
 const KIND: &str = "APP";
 const WINDOW_MS: i64 = 15 * MINUTE_MS;

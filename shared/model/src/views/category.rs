@@ -4,14 +4,27 @@ use compact_str::CompactString;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::{CURRENT, ONE, Source, Tables, View};
-use crate::number::Number;
+use super::{CURRENT, Column, ONE, Source, Tables, View};
+use crate::number::{Money, Number};
 use crate::rows::{Contribution, Measures};
 use crate::{Key, State};
 
 /// The view.
-pub const VIEW: View =
-    View { name: "categories", kind: KIND, rows, source: Source::Entities, board: None, ranking: None, document };
+pub const VIEW: View = View {
+    name: "categories",
+    kind: KIND,
+    rows,
+    source: Source::Entities,
+    board: None,
+    ranking: None,
+    columns: &[
+        Column::pk("category", 1),
+        Column::count("total_products", "products"),
+        Column::decimal("total_value", "value"),
+        Column::decimal("total_price", "prices"),
+    ],
+    document,
+};
 
 const KIND: &str = "CATEGORY";
 
@@ -24,9 +37,9 @@ pub struct CategoryMetrics {
     /// Active products.
     pub total_products: Number,
     /// Sum of price times quantity over them.
-    pub total_value: Number,
+    pub total_value: Money,
     /// Mean price of one unit of each, rounded half to even at the twelfth digit.
-    pub average_price: Number,
+    pub average_price: Money,
 }
 
 impl CategoryMetrics {
@@ -34,11 +47,11 @@ impl CategoryMetrics {
     pub fn read(key: &Key, measures: &Measures) -> Option<Self> {
         let category = key.id(KIND, CURRENT)?;
         let products = measures.get("products");
-        let average_price = Number(measures.get("prices").mean(products)?);
+        let average_price = Money(measures.get("prices").mean(products)?);
         Some(Self {
             category,
             total_products: Number(products),
-            total_value: Number(measures.get("value")),
+            total_value: Money(measures.get("value")),
             average_price,
         })
     }

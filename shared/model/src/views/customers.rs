@@ -3,8 +3,8 @@
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::{CURRENT, ONE, Ranking, Source, Tables, View, summary};
-use crate::number::{Id, Number};
+use super::{CURRENT, Column, ONE, Ranking, Source, Tables, View, summary};
+use crate::number::{Id, Money, Number};
 use crate::rows::Contribution;
 use crate::{Key, State};
 
@@ -16,6 +16,11 @@ pub const VIEW: View = View {
     source: Source::Entities,
     board: None,
     ranking: Some(RANKING),
+    columns: &[
+        Column::pk("customer_id", 1),
+        Column::count("order_count", "orders"),
+        Column::decimal("total_spent", "spent"),
+    ],
     document,
 };
 
@@ -28,13 +33,18 @@ const RANKING: Ranking =
 struct Customer {
     customer_id: Id,
     order_count: Number,
-    total_spent: Number,
+    total_spent: Money,
+}
+
+/// A customer's row.
+pub(crate) fn row(customer: &str) -> Key {
+    Key::of(KIND, customer, CURRENT)
 }
 
 fn rows(state: &State, contribution: &mut Contribution) {
     let State::Order(order) = state else { return };
     let Some(customer) = &order.customer.value else { return };
-    contribution.add(Key::of(KIND, customer, CURRENT), [("orders", ONE), ("spent", order.total())]);
+    contribution.add(row(customer), [("orders", ONE), ("spent", order.total())]);
 }
 
 fn document(tables: &Tables) -> serde_json::Result<Box<RawValue>> {
@@ -42,7 +52,7 @@ fn document(tables: &Tables) -> serde_json::Result<Box<RawValue>> {
         Some(Customer {
             customer_id: Id(key.id(KIND, CURRENT)?),
             order_count: Number(row.get("orders")),
-            total_spent: Number(row.get("spent")),
+            total_spent: Money(row.get("spent")),
         })
     });
     let mut customers: Vec<_> = customers.collect();

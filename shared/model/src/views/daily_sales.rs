@@ -4,14 +4,26 @@ use compact_str::CompactString;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::{ONE, Source, Tables, View};
-use crate::number::Number;
+use super::{Column, ONE, Source, Tables, View};
+use crate::number::{Money, Number};
 use crate::rows::Contribution;
 use crate::{Key, State};
 
 /// The view.
-pub const VIEW: View =
-    View { name: "dailySales", kind: KIND, rows, source: Source::Entities, board: None, ranking: None, document };
+pub const VIEW: View = View {
+    name: "dailySales",
+    kind: KIND,
+    rows,
+    source: Source::Entities,
+    board: None,
+    ranking: None,
+    columns: &[
+        Column::sk("sales_date", 1),
+        Column::count("order_count", "orders"),
+        Column::decimal("total_amount", "amount"),
+    ],
+    document,
+};
 
 const KIND: &str = "SALES";
 
@@ -20,7 +32,7 @@ const KIND: &str = "SALES";
 struct DailySales {
     date: CompactString,
     order_count: Number,
-    total_amount: Number,
+    total_amount: Money,
 }
 
 fn rows(state: &State, contribution: &mut Contribution) {
@@ -36,7 +48,7 @@ fn document(tables: &Tables) -> serde_json::Result<Box<RawValue>> {
         Some(DailySales {
             date: key.sk_parts().get(1)?.clone(),
             order_count: Number(row.get("orders")),
-            total_amount: Number(row.get("amount")),
+            total_amount: Money(row.get("amount")),
         })
     });
     to_raw_value(&days.collect::<Vec<_>>())

@@ -4,14 +4,22 @@ use compact_str::CompactString;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::{ONE, Source, Tables, View};
+use super::{Column, ONE, Source, Tables, View};
 use crate::number::Number;
 use crate::rows::Contribution;
 use crate::{Key, State};
 
 /// The view.
-pub const VIEW: View =
-    View { name: "eventTotals", kind: KIND, rows, source: Source::Forgotten, board: None, ranking: None, document };
+pub const VIEW: View = View {
+    name: "eventTotals",
+    kind: KIND,
+    rows,
+    source: Source::Forgotten,
+    board: None,
+    ranking: None,
+    columns: &[Column::sk("service", 1), Column::sk("type", 2), Column::count("count", "events")],
+    document,
+};
 
 const KIND: &str = "EVENTS";
 

@@ -3,15 +3,23 @@
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::{Board, CURRENT, ONE, Source, Tables, View};
+use super::{Board, CURRENT, Column, ONE, Source, Tables, View};
 use crate::number::Number;
 use crate::product::{Listing, Product};
 use crate::rows::Contribution;
 use crate::{Key, State};
 
 /// The view.
-pub const VIEW: View =
-    View { name: "lowStock", kind: KIND, rows, source: Source::Entities, board: Some(BOARD), ranking: None, document };
+pub const VIEW: View = View {
+    name: "lowStock",
+    kind: KIND,
+    rows,
+    source: Source::Entities,
+    board: Some(BOARD),
+    ranking: None,
+    columns: &[Column::count("products", "count")],
+    document,
+};
 
 const BOARD: Board = Board { name: KIND, rank: |state| Some(low(state)?.1.quantity) };
 const KIND: &str = "LOWSTOCK";

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::{Source, Tables, View};
+use super::{Column, Part, Source, Tables, View};
 use crate::metric::Series;
 use crate::number::Number;
 use crate::rows::{Contribution, TTL, seconds_up};
@@ -16,8 +16,27 @@ use crate::time::{MINUTE_MS, window_start};
 use crate::{Decimal, Key, Measures, State};
 
 /// The view.
-pub const VIEW: View =
-    View { name: "metrics", kind: KIND, rows, source: Source::Points, board: None, ranking: None, document };
+pub const VIEW: View = View {
+    name: "metrics",
+    kind: KIND,
+    rows,
+    source: Source::Points,
+    board: None,
+    ranking: None,
+    columns: &[
+        Column::pk("app_id", 1),
+        Column::pk("metric_name", 2),
+        Column::pk("period", 3),
+        Column::sk("starts", 1),
+        Column::sk("metric_type", 2),
+        Column { name: "tags", of: Part::SkPairs(3) },
+        Column::count("count", "count"),
+        Column::decimal("sum", "sum"),
+        Column::decimal("min", "min"),
+        Column::decimal("max", "max"),
+    ],
+    document,
+};
 
 const KIND: &str = "METRIC";
 /// The windows: what their rows are called, and their width in ms.

@@ -5,14 +5,22 @@ use std::collections::BTreeMap;
 use compact_str::CompactString;
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::{ONE, Source, Tables, View};
+use super::{Column, ONE, Source, Tables, View};
 use crate::number::Number;
 use crate::rows::Contribution;
 use crate::{Key, State};
 
 /// The view.
-pub const VIEW: View =
-    View { name: "orderStatus", kind: KIND, rows, source: Source::Entities, board: None, ranking: None, document };
+pub const VIEW: View = View {
+    name: "orderStatus",
+    kind: KIND,
+    rows,
+    source: Source::Entities,
+    board: None,
+    ranking: None,
+    columns: &[Column::sk("status", 1), Column::count("order_count", "orders")],
+    document,
+};
 
 const KIND: &str = "ORDERSTATUS";
 /// What an order without a status counts under.

@@ -3,8 +3,8 @@
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::{CURRENT, ONE, Ranking, Source, Tables, View, summary};
-use crate::number::{Id, Number};
+use super::{CURRENT, Column, ONE, Ranking, Source, Tables, View, summary};
+use crate::number::{Id, Money, Number};
 use crate::rows::Contribution;
 use crate::{Decimal, Key, State};
 
@@ -16,6 +16,12 @@ pub const VIEW: View = View {
     source: Source::Entities,
     board: None,
     ranking: Some(RANKING),
+    columns: &[
+        Column::pk("product_id", 1),
+        Column::count("item_count", "items"),
+        Column::count("quantity_sold", "quantity"),
+        Column::decimal("total_revenue", "revenue"),
+    ],
     document,
 };
 
@@ -28,7 +34,7 @@ const RANKING: Ranking =
 struct ProductSales {
     product_id: Id,
     quantity_sold: Number,
-    total_revenue: Number,
+    total_revenue: Money,
 }
 
 fn rows(state: &State, contribution: &mut Contribution) {
@@ -45,7 +51,7 @@ fn document(tables: &Tables) -> serde_json::Result<Box<RawValue>> {
         Some(ProductSales {
             product_id: Id(key.id(KIND, CURRENT)?),
             quantity_sold: Number(row.get("quantity")),
-            total_revenue: Number(row.get("revenue")),
+            total_revenue: Money(row.get("revenue")),
         })
     });
     let mut products: Vec<_> = products.collect();

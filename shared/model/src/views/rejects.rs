@@ -5,14 +5,22 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::{CURRENT, ONE, Source, Tables, View};
+use super::{CURRENT, Column, ONE, Source, Tables, View};
 use crate::number::Number;
 use crate::rows::Contribution;
 use crate::{Decimal, Key, State};
 
 /// The view. Its totals stay when the records that they count are forgotten.
-pub const VIEW: View =
-    View { name: "rejects", kind: KIND, rows, source: Source::Forgotten, board: None, ranking: None, document };
+pub const VIEW: View = View {
+    name: "rejects",
+    kind: KIND,
+    rows,
+    source: Source::Forgotten,
+    board: None,
+    ranking: None,
+    columns: &[Column::pk("topic", 1), Column::count("records", "records"), Column::count("redriven", "redriven")],
+    document,
+};
 
 const KIND: &str = "REJECTS";
 

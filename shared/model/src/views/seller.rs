@@ -4,8 +4,8 @@ use compact_str::CompactString;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::{CURRENT, ONE, Source, Tables, View};
-use crate::number::Number;
+use super::{CURRENT, Column, ONE, Source, Tables, View};
+use crate::number::{Money, Number};
 use crate::rows::{Contribution, Measures};
 use crate::{Key, State};
 
@@ -17,6 +17,13 @@ pub const VIEW: View = View {
     source: Source::Tombstones(&["total", "deleted"]),
     board: None,
     ranking: None,
+    columns: &[
+        Column::pk("seller_id", 1),
+        Column::count("total_products", "total"),
+        Column::count("active_products", "active"),
+        Column::count("deleted_products", "deleted"),
+        Column::decimal("total_value", "value"),
+    ],
     document,
 };
 
@@ -35,7 +42,7 @@ pub struct SellerMetrics {
     /// Those deleted.
     pub deleted_products: Number,
     /// Sum of price times quantity over the active ones.
-    pub total_value: Number,
+    pub total_value: Money,
 }
 
 impl SellerMetrics {
@@ -48,7 +55,7 @@ impl SellerMetrics {
             total_products: number("total"),
             active_products: number("active"),
             deleted_products: number("deleted"),
-            total_value: number("value"),
+            total_value: Money(measures.get("value")),
         })
     }
 }

@@ -5,14 +5,27 @@
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::{CURRENT, ONE, Source, Tables, View};
-use crate::number::Number;
+use super::{CURRENT, Column, ONE, Source, Tables, View};
+use crate::number::{Money, Number};
 use crate::rows::Contribution;
 use crate::{Key, State};
 
 /// The view.
-pub const VIEW: View =
-    View { name: "summary", kind: KIND, rows, source: Source::Entities, board: None, ranking: None, document };
+pub const VIEW: View = View {
+    name: "summary",
+    kind: KIND,
+    rows,
+    source: Source::Entities,
+    board: None,
+    ranking: None,
+    columns: &[
+        Column::count("total_orders", "orders"),
+        Column::decimal("total_revenue", "revenue"),
+        Column::count("unique_customers", "customers"),
+        Column::count("unique_products_sold", "products"),
+    ],
+    document,
+};
 
 /// Its only row is this kind's current total.
 const ROW: Key = Key::fixed(KIND, CURRENT);
@@ -22,7 +35,7 @@ pub(super) const KIND: &str = "SUMMARY";
 #[derive(Debug, Serialize)]
 struct Summary {
     total_orders: Number,
-    total_revenue: Number,
+    total_revenue: Money,
     unique_customers: Number,
     unique_products_sold: Number,
 }
@@ -39,7 +52,7 @@ fn document(tables: &Tables) -> serde_json::Result<Box<RawValue>> {
     let number = |name| Number(row.map(|(_, row)| row.get(name)).unwrap_or_default());
     to_raw_value(&Summary {
         total_orders: number("orders"),
-        total_revenue: number("revenue"),
+        total_revenue: Money(row.map(|(_, row)| row.get("revenue")).unwrap_or_default()),
         unique_customers: number("customers"),
         unique_products_sold: number("products"),
     })

@@ -1,0 +1,109 @@
+//! The function under the Lambda runtime.
+
+use futures_util::FutureExt;
+use lambda_runtime::{Error, LambdaEvent, Runtime, service_fn};
+use serde::Serialize;
+use serde_json::Value;
+use tidemark_archive::Bucket;
+use tidemark_archive::manifest::Manifest;
+use tidemark_ledger::dynamo::{DynamoStore, Tables};
+use tidemark_ledger::{Audit, AuditOptions, Call, Ledger};
+use tidemark_runtime::telemetry::{chain, start_logging};
+use tidemark_runtime::{Clients, Config, call, now_ms};
+use tracing::Instrument;
+
+use crate::emf::Stamp;
+use crate::{Archive, Caller, Daily, Job, Options, Upkeep, audit, upkeep};
+
+/// The function, as it is deployed.
+type Deployed = Archive<DynamoStore, Bucket>;
+
+/// What the invocation's caller is told.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Answer {
+    Daily(Daily),
+    Report(Manifest),
+    Upkeep(Upkeep),
+    Audit(Audit),
+}
+
+/// Runs the function until the environment is shut down.
+///
+/// # Errors
+/// If the configuration is incomplete or the runtime cannot go on.
+pub async fn run() -> Result<(), Error> {
+    let config = Config::try_from_env();
+    start_logging(std::io::stdout, config.as_ref().map_or("info", |config| config.log_level.as_str()));
+    let config = config.inspect_err(|e| tracing::error!(error = %e, "function cannot start"))?;
+    let clients = Clients::from_env(&config.ledger.retry).await;
+    let options = Options {
+        zone: config.settings.zone,
+        entities: config.archive_entities,
+        segments: config.archive_segments,
+        read_units: f64::from(config.archive_read_units),
+        top: config.ledger.top,
+    };
+    let tables = Tables { state: config.state_table, views: config.views_table };
+    let archive = Archive {
+        ledger: Ledger::new(DynamoStore::new(clients.dynamodb, tables), config.ledger),
+        objects: Bucket::new(clients.s3, config.bucket, config.kms_key),
+        options,
+    };
+    let (archive, namespace) = (&archive, config.metrics_namespace.as_str());
+    // The handler borrows what lives until the process ends.
+    let handler = service_fn(move |event: LambdaEvent<Value>| invoke(archive, namespace, event));
+    Runtime::new(handler).run().await
+}
+
+async fn invoke(archive: &Deployed, namespace: &str, event: LambdaEvent<Value>) -> Result<Answer, Error> {
+    let request_id = event.context.request_id.as_str();
+    let span = tracing::info_span!("invocation", request_id);
+    let call = call(event.context.deadline);
+    // Boxed: unboxed, the runtime's layers around it nest types deeper than the compiler goes.
+    let outcome = handle(archive, namespace, request_id, event.payload, call).instrument(span.clone()).boxed().await;
+    outcome.inspect_err(|error| span.in_scope(|| tracing::error!(error = %chain(error.as_ref()), "job failed")))
+}
+
+async fn handle(
+    archive: &Deployed,
+    namespace: &str,
+    request_id: &str,
+    payload: Value,
+    call: Call,
+) -> Result<Answer, Error> {
+    let stamp = || Stamp { namespace, request_id, started_ms: call.now_ms, ended_ms: now_ms() };
+    let daily = |daily: &Daily| {
+        if let Daily::Done(manifest) = daily {
+            println!("{}", stamp().daily(manifest));
+        }
+    };
+    let answer = match Job::read(payload)? {
+        Job::Daily { at_ms } => {
+            let done = archive.daily(at_ms.unwrap_or(call.now_ms), Caller(request_id), call).await?;
+            daily(&done);
+            return Ok(Answer::Daily(done));
+        }
+        Job::Audit { repair, nothing_forgotten } => {
+            let options = AuditOptions { repair, nothing_forgotten, ..AuditOptions::default() };
+            let audit = audit(&archive.ledger, &options, call).await;
+            println!("{}", stamp().audit(&audit));
+            return Ok(Answer::Audit(audit));
+        }
+        Job::Report { at_ms } => {
+            let manifest = archive.report(at_ms.unwrap_or(call.now_ms), call).await?;
+            println!("{}", stamp().report(&manifest));
+            Answer::Report(manifest)
+        }
+        Job::Upkeep => {
+            let done = upkeep(&archive.ledger, call).await?;
+            println!("{}", stamp().upkeep(&done));
+            Answer::Upkeep(done)
+        }
+    };
+    // A daily run whose time was up goes on with whatever comes next.
+    if let Some(done) = archive.resume(Caller(request_id), call).await? {
+        daily(&done);
+    }
+    Ok(answer)
+}

@@ -1,0 +1,69 @@
+//! The five reports, by queries of the rows that they show: never a scan.
+
+use tidemark_archive::documents::{REPORTS, ReportKind};
+use tidemark_archive::manifest::{File, Holds, Manifest};
+use tidemark_archive::{ArchiveError, ObjectStore, layout};
+use tidemark_ledger::Call;
+use tidemark_ledger::dynamo::{DynamoStore, is_kept};
+use tidemark_model::time::{to_iso, to_name};
+use tidemark_model::views::Tables;
+use tidemark_runtime::now_ms;
+
+use crate::run::Counts;
+use crate::{Archive, ArchiveFault};
+
+impl<O: ObjectStore + Clone + 'static> Archive<DynamoStore, O> {
+    /// Writes the reports of a time in ms; the same time again replaces them.
+    ///
+    /// # Errors
+    /// The first failure.
+    pub async fn report(&self, at_ms: i64, call: Call) -> Result<Manifest, ArchiveFault> {
+        let mut counts = Counts::default();
+        let files = self.write_reports(at_ms, &mut counts, call).await?;
+        let manifest = Manifest {
+            run: format!("report-{}", to_name(at_ms)),
+            job: "report".to_owned(),
+            scheduled: to_iso(at_ms),
+            date: self.options.zone.day(at_ms).date.to_string(),
+            started: to_iso(call.now_ms),
+            finished: to_iso(now_ms()),
+            invocations: 1,
+            units: counts.units,
+            files,
+            ..Manifest::default()
+        };
+        self.write_manifest(&manifest).await?;
+        Ok(manifest)
+    }
+
+    pub(crate) async fn write_reports(
+        &self,
+        at_ms: i64,
+        counts: &mut Counts,
+        call: Call,
+    ) -> Result<Vec<File>, ArchiveFault> {
+        let mut files = Vec::with_capacity(REPORTS.len());
+        for kind in &REPORTS {
+            let tables = self.rows_of(kind, counts, call).await?;
+            let key = layout::report(kind.folder, at_ms);
+            let body = kind.document(call.now_ms, &tables);
+            let body = body.map_err(|source| ArchiveError::Encode { key: key.clone(), source })?;
+            files.push(self.write_document(key, Holds::Report, body).await?);
+        }
+        Ok(files)
+    }
+
+    /// What a report shows: the top of its ranking, or all rows of its view, which then have one partition key.
+    async fn rows_of(&self, kind: &ReportKind, counts: &mut Counts, call: Call) -> Result<Tables, ArchiveFault> {
+        let Some(view) = kind.view() else { return Ok(Tables::default()) };
+        let store = self.ledger.store();
+        let rows = match &view.ranking {
+            Some(ranking) => self.ledger.send(|| store.top(ranking, self.options.top), call).await?,
+            None => self.ledger.send(|| store.partition(view.kind), call).await?,
+        };
+        counts.spend(rows.units);
+        let mut rows = rows.value;
+        rows.retain(|(_, row)| is_kept(row, call.now_ms));
+        Ok(Tables { rows, listed: Vec::new() })
+    }
+}
