@@ -151,7 +151,10 @@ async fn what_was_set_aside_is_listed_shown_mended_and_redriven() {
     let (done, text) = quarantine(&[&fix[..], &one].concat()).await;
     assert!(done && text.contains("quarantine/analytics.metrics/1/2.fixed.json"), "{text}");
     let (done, text) = quarantine(&[&["show"][..], &one].concat()).await;
-    assert!(done && text.contains(value) && text.contains("appId is missing") && text.contains("state  fixed"), "{text}");
+    assert!(
+        done && text.contains(value) && text.contains("appId is missing") && text.contains("state  fixed"),
+        "{text}"
+    );
     for (outcome, standing) in [("counts now", "redriven"), ("counted already", "redriven")] {
         let (done, text) = quarantine(&[&["redrive"][..], &one].concat()).await;
         assert!(done && text.contains(outcome) && text.contains("1 records: 1 count, 0 remain"), "{text}");
