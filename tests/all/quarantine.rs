@@ -69,7 +69,7 @@ fn known(store: &MemoryStore) -> (Vec<i64>, Option<i64>) {
 #[tokio::test]
 async fn a_record_is_known_as_set_aside_exactly_when_its_lane_has_passed_it() {
     let values: Vec<String> = (0..12)
-        .map(|n| if n % 3 == 0 { "broken".to_owned() } else { point(n).replace("app", &format!("app{n}")) })
+        .map(|n| if n % 3 == 0 { "broken".to_owned() } else { metric(&format!("app{n}"), n, json!({})).to_string() })
         .collect();
     let broken: Vec<i64> = (0..12).step_by(3).collect();
     let mut halves = 0;
@@ -148,7 +148,8 @@ async fn what_was_not_committed_as_set_aside_is_refused() {
     let payload =
         |values: std::ops::Range<i64>| invocation(METRICS, 0, values.start, &values.map(point).collect::<Vec<_>>());
     let (store, objects) = (MemoryStore::default(), MemoryObjects::default());
-    let dying = Faulty::new(store.clone(), Fault::CrashBefore, 0);
+    // The settings are read; the cursor is not.
+    let dying = Faulty::new(store.clone(), Fault::CrashBefore, 1);
     fail(&aggregate_with(dying, objects.clone(), 0, ignorant()), payload(0..2)).await;
     let records = read_back(&objects).await;
     assert_eq!(records.len(), 2);
