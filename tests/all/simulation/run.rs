@@ -200,7 +200,8 @@ impl Run {
         self.collect_given_up();
         self.collect_finished().await;
         self.check_archives().await;
-        let Chances { kill, give_up, again: twice, replay, discard, upkeep, audit, archive, redrive, .. } = self.chances;
+        let Chances { kill, give_up, again: twice, replay, discard, upkeep, audit, archive, redrive, .. } =
+            self.chances;
         let has_room = self.invocations.len() < MOST_AT_ONCE;
         if self.happens(kill) {
             return self.kill();
