@@ -10,7 +10,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use tidemark_ledger::{AuditOptions, Call, Scanned};
 use tidemark_runtime::now_ms;
 
-use crate::cli::Audit;
+use crate::commands::Audit;
 use crate::{deployment, show};
 
 /// Audits the tables and prints what was found; fails if drift remains or the audit is unfinished.

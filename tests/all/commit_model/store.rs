@@ -39,6 +39,8 @@ pub(super) struct Plan {
     pub(super) transitions: [Option<Transition>; ENTITIES],
     /// Offsets, a bit each.
     pub(super) points: u8,
+    /// Offsets of what is set aside.
+    pub(super) aside: u8,
     /// How many offsets the lane has covered with it; 0 leaves that as it is.
     pub(super) through: u8,
 }
@@ -65,6 +67,9 @@ pub(super) struct Store {
     pub(super) cursors: [Cursor; LANES],
     /// Offsets whose points stand in committed plans, a bit each; no one in the protocol reads it.
     pub(super) counted: [u8; LANES],
+    /// Offsets that are known as set aside: what a redrive asks for. Known as soon as the plan is committed, which
+    /// lets a redrive come earlier than the entity does.
+    pub(super) aside: [u8; LANES],
     /// Whether a point stands in two committed plans.
     pub(super) twice: bool,
     /// Whether a finished plan's note is not just its transitions that did not apply.
@@ -107,6 +112,7 @@ impl Scenario {
                 *cursor = Cursor { seq, pending: true, through, plan, written, noted: 0 };
                 store.twice |= store.counted[lane] & plan.points != 0;
                 store.counted[lane] |= plan.points;
+                store.aside[lane] |= plan.aside;
             }
             Request::WritePlan { lane, seq } => {
                 let cursor = &mut store.cursors[usize::from(lane)];

@@ -34,7 +34,7 @@ const SEEDS: u64 = 5_000;
 const SEEDS_TO_SEE: u64 = 5_000;
 
 /// What must happen in some of the runs, or they show little.
-const HAPPENS: [&str; 20] = [
+const HAPPENS: [&str; 21] = [
     "answer lost",
     "throttled",
     "timed out",
@@ -46,6 +46,7 @@ const HAPPENS: [&str; 20] = [
     "discard",
     "forgotten",
     "an audit",
+    "redriven",
     "redone",
     "conflicted",
     "overtaken",

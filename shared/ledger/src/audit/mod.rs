@@ -103,8 +103,8 @@ struct Stored {
     uncompared: Vec<(&'static str, usize)>,
 }
 
-/// What rows of no view are reported under: records that were set aside are counted there.
-const NO_VIEW: &str = "(rejects)";
+/// What rows of no view are reported under: of one that another release has.
+const NO_VIEW: &str = "(unknown)";
 
 /// Lanes whose plans are decoded beside each other: each takes many times its item's size.
 const DECODED: usize = 4;
