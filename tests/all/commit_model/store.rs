@@ -56,7 +56,7 @@ pub(super) struct Cursor {
     pub(super) plan: Plan,
     /// Whether the plan that is named is there.
     pub(super) written: bool,
-    /// Which of the newest plan's transitions are noted as conflicted, a bit each.
+    /// Which of the pending plan's transitions are noted as conflicted, a bit each.
     pub(super) noted: u8,
 }
 
@@ -140,9 +140,8 @@ impl Scenario {
             }
             Request::Note { lane, seq, conflicts } => {
                 let cursor = &mut store.cursors[usize::from(lane)];
-                if cursor.seq == seq {
-                    // The newest plan's note alone is held. Of a finished one, it must be the same again.
-                    store.misnoted |= !cursor.pending && cursor.noted != conflicts;
+                // A finished plan's note was looked at, and is not held.
+                if cursor.seq == seq && cursor.pending {
                     cursor.noted = conflicts;
                 }
             }
@@ -157,7 +156,7 @@ impl Scenario {
                     transitions.filter(|(_, (transition, entity))| transition.is_some() && entity.marks[lane] != seq);
                 let conflicts = left_out.fold(0, |conflicts, (at, _)| conflicts | 1 << at);
                 store.misnoted |= cursor.pending && cursor.noted != conflicts;
-                *cursor = Cursor { pending: false, plan: Plan::default(), written: false, ..*cursor };
+                *cursor = Cursor { pending: false, plan: Plan::default(), written: false, noted: 0, ..*cursor };
             }
         }
         true
@@ -182,7 +181,7 @@ impl Scenario {
             }
             Request::Note { lane, seq, conflicts } => {
                 let cursor = store.cursors[usize::from(lane)];
-                cursor.seq == seq && cursor.noted != conflicts
+                cursor.seq == seq && cursor.pending && cursor.noted != conflicts
             }
             Request::Add { lane, seq, row, .. } => store.rows[usize::from(row)].marks[self.mark(lane)] < seq,
             Request::Finish { lane, seq } => {
