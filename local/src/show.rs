@@ -14,8 +14,8 @@ use tidemark_model::{Decimal, Origin};
 
 use crate::document::Document;
 use crate::play::Played;
-use crate::restore::Restored;
 use crate::quarantine::{Content, Listed, Outcome, Shown, Standing};
+use crate::restore::Restored;
 use crate::stack::{BUCKET, Stack};
 
 /// Rows of a table that are shown.
