@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use tidemark_model::views::VIEWS;
 
 /// What else can be done.
 #[derive(Clone, Debug, Subcommand)]
@@ -10,6 +11,9 @@ pub enum Command {
     /// Recomputes every row of a deployment from its entities, beside running invocations, and says
     /// which have drifted. Ends with status 1 if drift remains or the audit could not be finished.
     Audit(Audit),
+    /// Rebuilds views from the entities, beside the live rows and running invocations, and shows by what they
+    /// differ; --swap puts the rebuilt numbers in. For a view that is new or counts otherwise than it did.
+    Rebuild(Rebuild),
     /// Lists the records that were set aside, shows them, mends them, and counts them after all.
     Quarantine(Quarantine),
     /// Erases a person from a deployment, beside running invocations: what remains of them is pseudonymous, and
@@ -47,6 +51,30 @@ pub struct Audit {
     /// retention was ever changed. Then sellers' totals, deleted products and windows are compared exactly.
     #[arg(long)]
     pub nothing_forgotten: bool,
+}
+
+/// What is rebuilt, and whether it is put in.
+#[derive(Clone, Debug, Args)]
+pub struct Rebuild {
+    /// Puts the rebuilt numbers in the place of the live ones: to each row the difference, as one more plan.
+    #[arg(long)]
+    pub swap: bool,
+
+    /// Rebuilds this view alone; may be given several times. Distinct customers and products are in `summary`.
+    #[arg(long, value_name = "NAME", value_parser = clap::builder::PossibleValuesParser::new(VIEWS.iter().map(|view| view.name)))]
+    pub view: Vec<String>,
+
+    /// Takes windows and deleted products that are missing for new ones, not for forgotten ones: see `audit`.
+    #[arg(long)]
+    pub nothing_forgotten: bool,
+
+    /// Prints one JSON document on standard output.
+    #[arg(long)]
+    pub json: bool,
+
+    /// Where the tables are.
+    #[command(flatten)]
+    pub deployment: Deployment,
 }
 
 /// Who is erased, and how.

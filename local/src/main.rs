@@ -19,6 +19,7 @@ async fn main() -> ExitCode {
     start_logging(std::io::stderr, "error");
     let done = match &options.command {
         Some(Command::Audit(options)) => audit::run(options).await,
+        Some(Command::Rebuild(options)) => audit::rebuild(options).await,
         Some(Command::Quarantine(options)) => quarantine::run(options).await,
         Some(Command::Erase(options)) => erase::run(options).await,
         Some(Command::Restore(options)) => restore::run(options).await,

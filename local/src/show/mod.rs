@@ -1,5 +1,8 @@
 //! The run for people: tables, costs, and how to go on.
 
+mod audit;
+mod quarantine;
+
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -9,14 +12,16 @@ use comfy_table::{CellAlignment, Table, presets::UTF8_FULL_CONDENSED};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use tidemark_archive::manifest::{Holds, Manifest};
-use tidemark_ledger::{Audit, Erased};
-use tidemark_model::{Decimal, Origin};
+use tidemark_ledger::Erased;
+use tidemark_model::Decimal;
 
 use crate::document::Document;
 use crate::play::Played;
-use crate::quarantine::{Content, Listed, Outcome, Shown, Standing};
 use crate::restore::Restored;
 use crate::stack::{BUCKET, Stack};
+
+pub use audit::{audit, rebuilt};
+pub use quarantine::{quarantine, redriven, set_aside};
 
 /// Rows of a table that are shown.
 const SHOWN: usize = 10;
@@ -101,129 +106,6 @@ pub fn snapshot(daily: &Daily, stack: &Stack) -> String {
         snapshot.map_or("", |file| file.key.as_str()),
         manifest.run,
     )
-}
-
-/// What an audit found: drifted numbers, a table of the views, and the verdict.
-pub fn audit(audit: &Audit) -> String {
-    let mut text = String::new();
-    if !audit.drift.is_empty() {
-        let mut table = ruled();
-        table.set_header(["view", "row", "number", "stored", "recomputed", ""]);
-        for drift in &audit.drift {
-            let number = |n: Option<Decimal>| n.map_or("none".to_owned(), |n| n.to_string());
-            table.add_row([
-                drift.view.to_owned(),
-                format!("{} {}", drift.pk, drift.sk),
-                drift.measure.clone(),
-                number(drift.stored),
-                number(drift.recomputed),
-                match (drift.repaired, drift.unreadable) {
-                    (true, _) => "repaired",
-                    (_, true) => "unreadable",
-                    _ => "",
-                }
-                .to_owned(),
-            ]);
-        }
-        right_aligned(&mut table, 3..5);
-        let _infallible = writeln!(text, "{table}");
-    }
-    let mut table = ruled();
-    table.set_header(["view", "rows", "drifted", "repaired", "undecided", "skipped", "forgotten"]);
-    for (view, found) in &audit.views {
-        let counts = [found.rows, found.drifted, found.repaired, found.undecided, found.skipped, found.forgotten];
-        table.add_row(std::iter::once((*view).to_owned()).chain(counts.map(|n| n.to_string())));
-    }
-    right_aligned(&mut table, 1..7);
-    let total = audit.total();
-    let verdict = match (audit.remaining(), total.drifted) {
-        (0, 0) => format!("No drift in {} rows", total.rows),
-        (0, drifted) => format!("Repaired: {drifted} of {} rows had drifted", total.rows),
-        (remaining, _) => {
-            format!("DRIFT: {remaining} of {} rows differ from what the entities add up to", total.rows)
-        }
-    };
-    let undecided = match total.undecided {
-        0 => String::new(),
-        rows => format!("; {rows} are undecided, because invocations moved them at each look"),
-    };
-    let unfinished = if audit.unfinished { "; UNFINISHED, for the error above" } else { "" };
-    let _infallible = write!(
-        text,
-        "{table}\n{verdict}{undecided}{unfinished} (entities {}, looks {}, read units {:.0}, write units {:.0}).",
-        audit.entities, audit.rounds, audit.read_units, audit.write_units
-    );
-    text
-}
-
-/// Records in the quarantine as a table, and how many stand how.
-pub fn quarantine(records: &[Listed]) -> String {
-    let mut table = ruled();
-    table.set_header(["topic", "partition", "offset", "when", "reason", "state"]);
-    for Listed { origin, when, reason, state } in records {
-        table.add_row([
-            origin.topic.clone(),
-            origin.partition.to_string(),
-            origin.offset.to_string(),
-            when.clone().unwrap_or_default(),
-            reason.clone(),
-            standing(*state).to_owned(),
-        ]);
-    }
-    right_aligned(&mut table, 1..3);
-    let count = |state| records.iter().filter(|record| record.state == state).count();
-    let states = [Standing::SetAside, Standing::Fixed, Standing::Redriven, Standing::NotCommitted];
-    let counts = states.map(|state| format!("{} {}", count(state), standing(state)));
-    format!("{table}\n{} records: {}.", records.len(), counts.join(", "))
-}
-
-/// Records in the quarantine, whole.
-pub fn set_aside(records: &[Shown]) -> String {
-    let one = |Shown { listed, key, value, fixed, .. }: &Shown| {
-        let Origin { source, epoch, .. } = &listed.origin;
-        let mut text = format!("{} (source {source}, epoch {epoch})\n", named(&listed.origin));
-        for (name, told) in [
-            ("state", Some(standing(listed.state).to_owned())),
-            ("when", listed.when.clone()),
-            ("reason", Some(listed.reason.clone())),
-            ("key", key.clone()),
-            ("value", Some(content(value))),
-            ("fixed", fixed.as_ref().map(content)),
-        ] {
-            if let Some(told) = told {
-                let _infallible = writeln!(text, "  {name:7}{told}");
-            }
-        }
-        text
-    };
-    let all: String = records.iter().map(|record| one(record) + "\n").collect();
-    format!("{all}{} records.", records.len())
-}
-
-/// What became of a record that was to be redriven.
-pub fn redriven(outcome: &Outcome) -> String {
-    format!("{} {}", named(&outcome.origin), outcome.outcome)
-}
-
-fn named(origin: &Origin) -> String {
-    format!("{}-{} offset {}", origin.topic, origin.partition, origin.offset)
-}
-
-fn standing(state: Standing) -> &'static str {
-    match state {
-        Standing::SetAside => "set aside",
-        Standing::Fixed => "fixed",
-        Standing::Redriven => "redriven",
-        Standing::NotCommitted => "not committed",
-    }
-}
-
-fn content(content: &Content) -> String {
-    match content {
-        Content::Text(text) => text.clone(),
-        Content::Base64(base64) => format!("no UTF-8; in base64 {base64}"),
-        Content::None(why) => format!("({why})"),
-    }
 }
 
 /// What was restored, and how to go on.
