@@ -7,8 +7,8 @@ use sha2::{Digest, Sha256};
 use crate::manifest::File;
 use crate::{ArchiveError, ObjectStore, Part};
 
-/// S3 takes parts from 5 MiB, and 10,000 of them: 80 GB of these.
-const PART_BYTES: usize = 8 << 20;
+/// S3 takes parts from 5 MiB, and 10,000 of them: 50 GB of these. Every view's file has one in memory.
+const PART_BYTES: usize = 5 << 20;
 
 /// A file being uploaded.
 pub struct Upload {

@@ -5,6 +5,9 @@ use parquet::errors::ParquetError;
 use parquet::file::writer::SerializedRowGroupWriter;
 use tidemark_model::Decimal;
 
+/// What a value takes in memory beside its content: where it lies, its level, the heap's own.
+const BESIDE: usize = 48;
+
 /// What a column's values are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -53,7 +56,7 @@ impl Columns {
         Self { leaves: kinds.into_iter().map(leaf).collect(), next: 0, rows: 0, bytes: 0 }
     }
 
-    /// Bytes of the values, estimated.
+    /// Bytes that the values take in memory, estimated.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
@@ -134,7 +137,7 @@ impl Columns {
                 leaf.repetitions.push(0);
             }
         });
-        self.bytes += count * each;
+        self.bytes += count * (each + BESIDE);
         self
     }
 
@@ -143,8 +146,7 @@ impl Columns {
             fill(leaf);
         }
         self.next += 1;
-        // A level or a length besides.
-        self.bytes += bytes + 2;
+        self.bytes += bytes + BESIDE;
         self
     }
 

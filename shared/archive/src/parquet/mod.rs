@@ -24,7 +24,8 @@ pub use states::{StateReader, push_state, state_table};
 /// Digits of every decimal, all in all: what a DynamoDB number holds.
 pub const DECIMAL_DIGITS: u32 = 38;
 
-/// A group is written when it is estimated to be this long, in bytes.
+/// A group is written when it is estimated to take this much memory, in bytes: about 10,000 short rows. Every view may have
+/// one.
 const GROUP_BYTES: usize = 4 << 20;
 
 /// A table being written: what is finished of its file is handed out, group by group.
