@@ -1,0 +1,66 @@
+-- The archive in Athena: its tables, and some queries.
+--
+-- Put the bucket's name for ${BUCKET} and a day for ${DATE}, leave ${dt} as it is, and run one statement after the
+-- other: Athena takes them one by one.
+--
+-- A day (`dt`) has all of a view's rows as of that day: whoever names no day counts each row once for every day. Days
+-- are projected, not listed: nothing has to be added to a table when a day is. They end with tomorrow, because NOW is
+-- in UTC and the archive's days are those of TIME_ZONE.
+
+CREATE DATABASE IF NOT EXISTS `tidemark`;
+
+-- Views, and the entities: written by `UPDATE_GOLDEN=1 cargo test athena`.
+-- The quarantine: records that were set aside, as JSON lines. `record` is as it arrived, its key and value in base64.
+
+CREATE EXTERNAL TABLE IF NOT EXISTS `tidemark`.`quarantine` (
+  `source` string,
+  `epoch` bigint,
+  `topic` string,
+  `kafka_partition` bigint,
+  `kafka_offset` bigint,
+  `reason` string,
+  `record` string
+)
+ROW FORMAT SERDE 'org.openx.data.jsonserde.JsonSerDe'
+WITH SERDEPROPERTIES ('mapping.kafka_partition' = 'partition', 'mapping.kafka_offset' = 'offset')
+LOCATION 's3://${BUCKET}/quarantine/';
+
+-- Sellers with the most in stock.
+
+SELECT seller_id, active_products, total_value
+FROM tidemark.sellers WHERE dt = '${DATE}'
+ORDER BY total_value DESC, seller_id LIMIT 10;
+
+-- Orders and revenue per day.
+
+SELECT sales_date, order_count, total_amount
+FROM tidemark.daily_sales WHERE dt = '${DATE}' AND order_count > 0
+ORDER BY sales_date;
+
+-- Each app's events, distinct users and sessions per day.
+
+SELECT app_id, starts AS activity_date, events, active_users, sessions
+FROM tidemark.apps WHERE dt = '${DATE}' AND period = 'DAY' AND event_type IS NULL AND events > 0
+ORDER BY app_id, starts;
+
+-- Metrics per hour. The rows of 1M are the same points by the minute: add up one period alone.
+
+SELECT app_id, metric_name, date_trunc('hour', from_unixtime(CAST(starts AS bigint) / 1000)) AS hour_start,
+  sum(count) AS points, sum(sum) AS total, min(min) AS least, max(max) AS greatest
+FROM tidemark.metrics WHERE dt = '${DATE}' AND period = '15M'
+GROUP BY 1, 2, 3 ORDER BY 1, 2, 3;
+
+-- What all orders came to by the end of each of some days.
+
+SELECT dt, total_orders, total_revenue, unique_customers
+FROM tidemark.summary WHERE dt BETWEEN '${DATE}' AND '${DATE}'
+ORDER BY dt;
+
+-- What was set aside, and why. A batch that came again may stand in two files.
+
+SELECT topic, reason, count(*) AS records
+FROM (
+  SELECT DISTINCT source, epoch, topic, kafka_partition, kafka_offset, reason
+  FROM tidemark.quarantine WHERE reason IS NOT NULL
+)
+GROUP BY topic, reason ORDER BY records DESC, topic, reason;
