@@ -10,6 +10,272 @@
 CREATE DATABASE IF NOT EXISTS `tidemark`;
 
 -- Views, and the entities: written by `UPDATE_GOLDEN=1 cargo test athena`.
+
+CREATE EXTERNAL TABLE IF NOT EXISTS `tidemark`.`sellers` (
+  `pk` string,
+  `sk` string,
+  `seller_id` string,
+  `total_products` bigint,
+  `active_products` bigint,
+  `deleted_products` bigint,
+  `total_value` decimal(38, 12),
+  `expires` timestamp,
+  `others` map<string, decimal(38, 12)>,
+  `marks` map<string, bigint>
+)
+PARTITIONED BY (`dt` string)
+STORED AS PARQUET
+LOCATION 's3://${BUCKET}/parquet/sellers/'
+TBLPROPERTIES (
+  'projection.enabled' = 'true',
+  'projection.dt.type' = 'date',
+  'projection.dt.format' = 'yyyy-MM-dd',
+  'projection.dt.range' = '2020-01-01,NOW+1DAY',
+  'storage.location.template' = 's3://${BUCKET}/parquet/sellers/dt=${dt}/'
+);
+
+CREATE EXTERNAL TABLE IF NOT EXISTS `tidemark`.`categories` (
+  `pk` string,
+  `sk` string,
+  `category` string,
+  `total_products` bigint,
+  `total_value` decimal(38, 12),
+  `total_price` decimal(38, 12),
+  `expires` timestamp,
+  `others` map<string, decimal(38, 12)>,
+  `marks` map<string, bigint>
+)
+PARTITIONED BY (`dt` string)
+STORED AS PARQUET
+LOCATION 's3://${BUCKET}/parquet/categories/'
+TBLPROPERTIES (
+  'projection.enabled' = 'true',
+  'projection.dt.type' = 'date',
+  'projection.dt.format' = 'yyyy-MM-dd',
+  'projection.dt.range' = '2020-01-01,NOW+1DAY',
+  'storage.location.template' = 's3://${BUCKET}/parquet/categories/dt=${dt}/'
+);
+
+CREATE EXTERNAL TABLE IF NOT EXISTS `tidemark`.`low_stock` (
+  `pk` string,
+  `sk` string,
+  `products` bigint,
+  `expires` timestamp,
+  `others` map<string, decimal(38, 12)>,
+  `marks` map<string, bigint>
+)
+PARTITIONED BY (`dt` string)
+STORED AS PARQUET
+LOCATION 's3://${BUCKET}/parquet/lowStock/'
+TBLPROPERTIES (
+  'projection.enabled' = 'true',
+  'projection.dt.type' = 'date',
+  'projection.dt.format' = 'yyyy-MM-dd',
+  'projection.dt.range' = '2020-01-01,NOW+1DAY',
+  'storage.location.template' = 's3://${BUCKET}/parquet/lowStock/dt=${dt}/'
+);
+
+CREATE EXTERNAL TABLE IF NOT EXISTS `tidemark`.`daily_sales` (
+  `pk` string,
+  `sk` string,
+  `sales_date` string,
+  `order_count` bigint,
+  `total_amount` decimal(38, 12),
+  `expires` timestamp,
+  `others` map<string, decimal(38, 12)>,
+  `marks` map<string, bigint>
+)
+PARTITIONED BY (`dt` string)
+STORED AS PARQUET
+LOCATION 's3://${BUCKET}/parquet/dailySales/'
+TBLPROPERTIES (
+  'projection.enabled' = 'true',
+  'projection.dt.type' = 'date',
+  'projection.dt.format' = 'yyyy-MM-dd',
+  'projection.dt.range' = '2020-01-01,NOW+1DAY',
+  'storage.location.template' = 's3://${BUCKET}/parquet/dailySales/dt=${dt}/'
+);
+
+CREATE EXTERNAL TABLE IF NOT EXISTS `tidemark`.`product_sales` (
+  `pk` string,
+  `sk` string,
+  `product_id` string,
+  `item_count` bigint,
+  `quantity_sold` bigint,
+  `total_revenue` decimal(38, 12),
+  `expires` timestamp,
+  `others` map<string, decimal(38, 12)>,
+  `marks` map<string, bigint>
+)
+PARTITIONED BY (`dt` string)
+STORED AS PARQUET
+LOCATION 's3://${BUCKET}/parquet/productSales/'
+TBLPROPERTIES (
+  'projection.enabled' = 'true',
+  'projection.dt.type' = 'date',
+  'projection.dt.format' = 'yyyy-MM-dd',
+  'projection.dt.range' = '2020-01-01,NOW+1DAY',
+  'storage.location.template' = 's3://${BUCKET}/parquet/productSales/dt=${dt}/'
+);
+
+CREATE EXTERNAL TABLE IF NOT EXISTS `tidemark`.`customers` (
+  `pk` string,
+  `sk` string,
+  `customer_id` string,
+  `order_count` bigint,
+  `total_spent` decimal(38, 12),
+  `expires` timestamp,
+  `others` map<string, decimal(38, 12)>,
+  `marks` map<string, bigint>
+)
+PARTITIONED BY (`dt` string)
+STORED AS PARQUET
+LOCATION 's3://${BUCKET}/parquet/customers/'
+TBLPROPERTIES (
+  'projection.enabled' = 'true',
+  'projection.dt.type' = 'date',
+  'projection.dt.format' = 'yyyy-MM-dd',
+  'projection.dt.range' = '2020-01-01,NOW+1DAY',
+  'storage.location.template' = 's3://${BUCKET}/parquet/customers/dt=${dt}/'
+);
+
+CREATE EXTERNAL TABLE IF NOT EXISTS `tidemark`.`order_status` (
+  `pk` string,
+  `sk` string,
+  `status` string,
+  `order_count` bigint,
+  `expires` timestamp,
+  `others` map<string, decimal(38, 12)>,
+  `marks` map<string, bigint>
+)
+PARTITIONED BY (`dt` string)
+STORED AS PARQUET
+LOCATION 's3://${BUCKET}/parquet/orderStatus/'
+TBLPROPERTIES (
+  'projection.enabled' = 'true',
+  'projection.dt.type' = 'date',
+  'projection.dt.format' = 'yyyy-MM-dd',
+  'projection.dt.range' = '2020-01-01,NOW+1DAY',
+  'storage.location.template' = 's3://${BUCKET}/parquet/orderStatus/dt=${dt}/'
+);
+
+CREATE EXTERNAL TABLE IF NOT EXISTS `tidemark`.`summary` (
+  `pk` string,
+  `sk` string,
+  `total_orders` bigint,
+  `total_revenue` decimal(38, 12),
+  `unique_customers` bigint,
+  `unique_products_sold` bigint,
+  `expires` timestamp,
+  `others` map<string, decimal(38, 12)>,
+  `marks` map<string, bigint>
+)
+PARTITIONED BY (`dt` string)
+STORED AS PARQUET
+LOCATION 's3://${BUCKET}/parquet/summary/'
+TBLPROPERTIES (
+  'projection.enabled' = 'true',
+  'projection.dt.type' = 'date',
+  'projection.dt.format' = 'yyyy-MM-dd',
+  'projection.dt.range' = '2020-01-01,NOW+1DAY',
+  'storage.location.template' = 's3://${BUCKET}/parquet/summary/dt=${dt}/'
+);
+
+CREATE EXTERNAL TABLE IF NOT EXISTS `tidemark`.`apps` (
+  `pk` string,
+  `sk` string,
+  `app_id` string,
+  `period` string,
+  `starts` string,
+  `event_type` string,
+  `event_name` string,
+  `events` bigint,
+  `active_users` bigint,
+  `sessions` bigint,
+  `expires` timestamp,
+  `others` map<string, decimal(38, 12)>,
+  `marks` map<string, bigint>
+)
+PARTITIONED BY (`dt` string)
+STORED AS PARQUET
+LOCATION 's3://${BUCKET}/parquet/apps/'
+TBLPROPERTIES (
+  'projection.enabled' = 'true',
+  'projection.dt.type' = 'date',
+  'projection.dt.format' = 'yyyy-MM-dd',
+  'projection.dt.range' = '2020-01-01,NOW+1DAY',
+  'storage.location.template' = 's3://${BUCKET}/parquet/apps/dt=${dt}/'
+);
+
+CREATE EXTERNAL TABLE IF NOT EXISTS `tidemark`.`event_totals` (
+  `pk` string,
+  `sk` string,
+  `service` string,
+  `type` string,
+  `count` bigint,
+  `expires` timestamp,
+  `others` map<string, decimal(38, 12)>,
+  `marks` map<string, bigint>
+)
+PARTITIONED BY (`dt` string)
+STORED AS PARQUET
+LOCATION 's3://${BUCKET}/parquet/eventTotals/'
+TBLPROPERTIES (
+  'projection.enabled' = 'true',
+  'projection.dt.type' = 'date',
+  'projection.dt.format' = 'yyyy-MM-dd',
+  'projection.dt.range' = '2020-01-01,NOW+1DAY',
+  'storage.location.template' = 's3://${BUCKET}/parquet/eventTotals/dt=${dt}/'
+);
+
+CREATE EXTERNAL TABLE IF NOT EXISTS `tidemark`.`metrics` (
+  `pk` string,
+  `sk` string,
+  `app_id` string,
+  `metric_name` string,
+  `period` string,
+  `starts` string,
+  `metric_type` string,
+  `tags` string,
+  `count` bigint,
+  `sum` decimal(38, 12),
+  `min` decimal(38, 12),
+  `max` decimal(38, 12),
+  `expires` timestamp,
+  `others` map<string, decimal(38, 12)>,
+  `marks` map<string, bigint>
+)
+PARTITIONED BY (`dt` string)
+STORED AS PARQUET
+LOCATION 's3://${BUCKET}/parquet/metrics/'
+TBLPROPERTIES (
+  'projection.enabled' = 'true',
+  'projection.dt.type' = 'date',
+  'projection.dt.format' = 'yyyy-MM-dd',
+  'projection.dt.range' = '2020-01-01,NOW+1DAY',
+  'storage.location.template' = 's3://${BUCKET}/parquet/metrics/dt=${dt}/'
+);
+
+CREATE EXTERNAL TABLE IF NOT EXISTS `tidemark`.`entities` (
+  `pk` string,
+  `sk` string,
+  `kind` string,
+  `counter` bigint,
+  `version` string,
+  `expires` timestamp,
+  `state` string
+)
+PARTITIONED BY (`dt` string)
+STORED AS PARQUET
+LOCATION 's3://${BUCKET}/entities/'
+TBLPROPERTIES (
+  'projection.enabled' = 'true',
+  'projection.dt.type' = 'date',
+  'projection.dt.format' = 'yyyy-MM-dd',
+  'projection.dt.range' = '2020-01-01,NOW+1DAY',
+  'storage.location.template' = 's3://${BUCKET}/entities/dt=${dt}/'
+);
+
 -- The quarantine: records that were set aside, as JSON lines. `record` is as it arrived, its key and value in base64.
 
 CREATE EXTERNAL TABLE IF NOT EXISTS `tidemark`.`quarantine` (
