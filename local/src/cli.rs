@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use clap::{Args, Parser, Subcommand};
+use clap::Parser;
 use tidemark_model::stream::STREAMS;
+
+use crate::commands::Command;
 
 /// Runs Tidemark on this machine: embedded DynamoDB and S3, the real functions, and sample
 /// streams (or your own) fed to them as Kafka invocations. Nothing to install, no account.
@@ -74,92 +76,6 @@ pub struct Options {
     /// The embedded S3's port [default: 8101 with --serve, else any].
     #[arg(long, value_name = "PORT")]
     pub s3_port: Option<u16>,
-}
-
-/// What else can be done.
-#[derive(Clone, Debug, Subcommand)]
-pub enum Command {
-    /// Recomputes every row of a deployment from its entities, beside running invocations, and says
-    /// which have drifted. Ends with status 1 if drift remains or the audit could not be finished.
-    Audit(Audit),
-    /// Erases a person from a deployment, beside running invocations: what remains of them is pseudonymous, and
-    /// no count changes. Ends with status 1 if something still names them.
-    Erase(Erase),
-}
-
-/// How an audit is done.
-#[derive(Clone, Debug, Args)]
-pub struct Audit {
-    /// Repairs what has drifted.
-    #[arg(long)]
-    pub repair: bool,
-
-    /// Parts of each table that are scanned in parallel; of both tables, 32 requests at once at most.
-    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=1000))]
-    pub segments: u32,
-
-    /// Looks at the tables at most, while invocations move rows that differ; repairs take two more.
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
-    pub rounds: u32,
-
-    /// Prints one JSON document on standard output.
-    #[arg(long)]
-    pub json: bool,
-
-    /// Where the tables are.
-    #[command(flatten)]
-    pub deployment: Deployment,
-
-    /// Says that nothing was forgotten before its rows: TOMBSTONE_RETENTION_DAYS is 0 and always was, and no
-    /// retention was ever changed. Then sellers' totals, deleted products and windows are compared exactly.
-    #[arg(long)]
-    pub nothing_forgotten: bool,
-}
-
-/// Who is erased, and how.
-#[derive(Clone, Debug, Args)]
-pub struct Erase {
-    /// The app, or the service, whose user is erased.
-    #[arg(long)]
-    pub app: Option<String>,
-
-    /// Erases a user of the app: their events keep what is counted, and lose all else.
-    #[arg(long, value_name = "ID")]
-    pub user: Option<String>,
-
-    /// Erases a customer of the shop: their orders become those of a pseudonym. Erase them in the shop's
-    /// database first, or its next records bring them back.
-    #[arg(long, value_name = "ID")]
-    pub customer: Option<String>,
-
-    /// Says how much names the person, and changes nothing.
-    #[arg(long)]
-    pub dry_run: bool,
-
-    /// Prints one JSON document on standard output.
-    #[arg(long)]
-    pub json: bool,
-
-    /// Where the tables are.
-    #[command(flatten)]
-    pub deployment: Deployment,
-}
-
-/// Where a deployment's tables are.
-#[derive(Clone, Debug, Args)]
-pub struct Deployment {
-    /// Uses a DynamoDB at this URL instead of AWS by the environment's region and credentials (an
-    /// emulator on this machine needs none).
-    #[arg(long, value_name = "URL")]
-    pub dynamodb_endpoint: Option<String>,
-
-    /// The table of entities [default: the variable STATE_TABLE; with a URL, tidemark-state].
-    #[arg(long, value_name = "NAME")]
-    pub state_table: Option<String>,
-
-    /// The table of rows [default: the variable VIEWS_TABLE; with a URL, tidemark-views].
-    #[arg(long, value_name = "NAME")]
-    pub views_table: Option<String>,
 }
 
 /// A file to play.

@@ -3,14 +3,15 @@
 use aggregate::Rejected;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
-use tidemark_model::views::{Tables, VIEWS};
+use tidemark_model::views::{Tables, VIEWS, rejects};
 
 use crate::play::Played;
 
 /// The document: views, cost, timing, rejects.
 #[derive(Serialize)]
 pub struct Document<'a> {
-    /// Every view under its name, in the order of the list of views; money as exact decimal numbers.
+    /// Every view under its name, in the order of the list of views; money as exact decimal numbers. That of
+    /// rejects is left out: they are a member of their own.
     #[serde(serialize_with = "in_order")]
     pub views: Vec<(&'static str, Box<RawValue>)>,
     cost: Cost,
@@ -45,6 +46,7 @@ impl<'a> Document<'a> {
         Ok(Self {
             views: VIEWS
                 .iter()
+                .filter(|view| view.name != rejects::VIEW.name)
                 .map(|view| Ok((view.name, (view.document)(tables)?)))
                 .collect::<serde_json::Result<_>>()?,
             cost: Cost {

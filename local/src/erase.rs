@@ -7,7 +7,7 @@ use tidemark_ledger::Call;
 use tidemark_model::erasure::Person;
 use tidemark_runtime::now_ms;
 
-use crate::cli::Erase;
+use crate::commands::Erase;
 use crate::{deployment, show};
 
 /// Erases the person and prints what was done; fails if something still names them.

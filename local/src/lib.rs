@@ -5,6 +5,7 @@
 
 pub mod audit;
 pub mod cli;
+pub mod commands;
 pub mod delivery;
 pub mod deployment;
 pub mod document;
@@ -13,6 +14,7 @@ mod embedded_s3;
 pub mod erase;
 pub mod feed;
 pub mod play;
+pub mod quarantine;
 pub mod restore;
 pub mod show;
 pub mod stack;

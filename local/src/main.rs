@@ -6,10 +6,11 @@ use std::process::ExitCode;
 use archive::Caller;
 use clap::Parser;
 use tidemark_ledger::Call;
-use tidemark_local::cli::{Command, Options};
+use tidemark_local::cli::Options;
+use tidemark_local::commands::Command;
 use tidemark_local::document::Document;
 use tidemark_local::stack::Stack;
-use tidemark_local::{audit, delivery, erase, feed, play, show};
+use tidemark_local::{audit, delivery, erase, feed, play, quarantine, restore, show};
 use tidemark_runtime::telemetry::start_logging;
 
 #[tokio::main]
@@ -18,7 +19,10 @@ async fn main() -> ExitCode {
     start_logging(std::io::stderr, "error");
     let done = match &options.command {
         Some(Command::Audit(options)) => audit::run(options).await,
+        Some(Command::Rebuild(options)) => audit::rebuild(options).await,
+        Some(Command::Quarantine(options)) => quarantine::run(options).await,
         Some(Command::Erase(options)) => erase::run(options).await,
+        Some(Command::Restore(options)) => restore::run(options).await,
         None => run(&options).await.map(|()| ExitCode::SUCCESS),
     };
     match done {

@@ -1,13 +1,37 @@
 //! Restoring tables from an archive: what a run's manifest lists, carried on to the run's cut.
 
 use std::error::Error;
+use std::process::ExitCode;
 
-use indicatif::ProgressBar;
+use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use tidemark_archive::manifest::{File, Holds, Manifest};
 use tidemark_archive::parquet::{RowReader, StateReader, pieces};
 use tidemark_archive::{ObjectStore, documents, layout, verify};
 use tidemark_ledger::{Call, Cursors, LaneId, Ledger, Logged, Redo, Row, Store};
+use tidemark_runtime::now_ms;
+
+use crate::deployment::{self, Opened};
+use crate::{commands, show};
+
+/// Restores the tables and prints what was restored.
+///
+/// # Errors
+/// If stores are not named, the archive is not whole, the tables are not empty, or a request fails.
+pub async fn run(asked: &commands::Restore) -> Result<ExitCode, Box<dyn Error>> {
+    let Opened { ledger, bucket, .. } = deployment::open(&asked.deployment, &asked.place).await?;
+    let manifest = manifest(&bucket, asked.run.as_deref()).await?;
+    let progress = ProgressBar::new(0);
+    progress.set_style(ProgressStyle::with_template("{elapsed_precise} {wide_bar} {pos}/{len} {msg}")?);
+    let call = Call { now_ms: now_ms(), deadline: None };
+    let restored = restore(&ledger, &bucket, &manifest, &progress, call).await?;
+    if asked.json {
+        println!("{}", serde_json::to_string(&restored)?);
+    } else {
+        println!("{}", show::restored(&manifest, &restored));
+    }
+    Ok(ExitCode::SUCCESS)
+}
 
 /// What was restored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]

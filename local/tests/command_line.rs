@@ -6,10 +6,12 @@ use std::process::{Command, Output};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use clap::Parser;
-use serde_json::Value;
+use serde_json::{Value, json};
+use tidemark_ledger::Call;
 use tidemark_local::cli::Options;
 use tidemark_local::stack::{Stack, VIEWS_TABLE};
 use tidemark_local::{delivery, feed, play};
+use tidemark_runtime::now_ms;
 
 fn tidemark(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_tidemark")).args(arguments).output().unwrap()
@@ -117,6 +119,55 @@ async fn an_audit_ends_with_its_verdict_and_repairs_what_it_is_told_to() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_set_aside_is_listed_shown_mended_and_redriven() {
+    let options = Options::parse_from(["tidemark"]);
+    let stack = Stack::start(&options).await.unwrap();
+    let records: Vec<Value> = (0..4)
+        .map(|offset| json!({"topic": "analytics.metrics", "partition": 1, "offset": offset, "value": "e30="}))
+        .collect();
+    let payload = json!({"eventSourceArn": "arn", "records": {"analytics.metrics-1": records}}).to_string();
+    let call = Call { now_ms: now_ms(), deadline: None };
+    stack.aggregate.handle(payload.into(), call).await.1.unwrap();
+    let quarantine = async |arguments: &[&str]| {
+        let stores = ["--dynamodb-endpoint", &stack.dynamodb_url, "--s3-endpoint", &stack.s3_url];
+        let all: Vec<String> = ["quarantine"].iter().chain(arguments).chain(&stores).map(|s| (*s).to_owned()).collect();
+        let run = move || tidemark(&all.iter().map(String::as_str).collect::<Vec<_>>());
+        let output = tokio::task::spawn_blocking(run).await.unwrap();
+        let text = String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap();
+        (output.status.success(), text)
+    };
+    let (done, text) = quarantine(&["list"]).await;
+    assert!(done && text.contains("4 records: 4 set aside, 0 fixed, 0 redriven, 0 not committed."), "{text}");
+    let (done, text) = quarantine(&["redrive", "--all"]).await;
+    assert!(!done && text.contains("4 records: 0 count, 4 remain set aside."), "{text}");
+    let (done, text) = quarantine(&["fix", "--value", "/does/not/exist"]).await;
+    assert!(!done && text.contains("4 records fit; name one by --topic, --partition and --offset"), "{text}");
+
+    let one = ["--topic", "analytics.metrics", "--partition", "1", "--offset", "2"];
+    let mended = tempfile::NamedTempFile::new().unwrap();
+    let value = r#"{"appId": "mended", "metricName": "m", "metricType": "gauge", "value": 1}"#;
+    std::fs::write(mended.path(), value).unwrap();
+    let fix = ["fix", "--value", mended.path().to_str().unwrap()];
+    let (done, text) = quarantine(&[&fix[..], &one].concat()).await;
+    assert!(done && text.contains("quarantine/analytics.metrics/1/2.fixed.json"), "{text}");
+    let (done, text) = quarantine(&[&["show"][..], &one].concat()).await;
+    assert!(
+        done && text.contains(value) && text.contains("appId is missing") && text.contains("state  fixed"),
+        "{text}"
+    );
+    for (outcome, standing) in [("counts now", "redriven"), ("counted already", "redriven")] {
+        let (done, text) = quarantine(&[&["redrive"][..], &one].concat()).await;
+        assert!(done && text.contains(outcome) && text.contains("1 records: 1 count, 0 remain"), "{text}");
+        let (_, text) = quarantine(&[&["list", "--json"][..], &one].concat()).await;
+        let listed: Value = serde_json::from_str(&text).expect("one JSON document and nothing else");
+        assert_eq!((&listed[0]["state"], &listed[0]["offset"]), (&standing.into(), &2.into()));
+    }
+    let tables = stack.aggregate.ledger.store().read_tables(now_ms()).await.unwrap();
+    let metrics = tables.of("METRIC").filter(|(key, _)| key.pk.starts_with("METRIC#mended#"));
+    assert_eq!(metrics.count(), 2, "a minute and a quarter of an hour");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_erasure_says_what_there_is_erases_it_and_finds_nothing_then() {
     let options = Options::parse_from(["tidemark"]);
     let stack = Stack::start(&options).await.unwrap();
@@ -154,6 +205,8 @@ fn wrong_options_say_what_is_right() {
         (&["--batch-size", "10001"], "10001 is not in 1..=10000"),
         (&["audit"], "which table? Say it by --state-table, or by the variable STATE_TABLE"),
         (&["--json", "audit"], "cannot be used with"),
+        (&["quarantine", "list", "--dynamodb-endpoint", "http://127.0.0.1:1"], "which bucket? Say it by --bucket"),
+        (&["quarantine", "fix"], "--value <FILE>"),
         (&["audit", "--segments", "0"], "0 is not in 1..=1000"),
         (&["erase", "--user", "u"], "who? Say it by --app and --user, or by --customer"),
         (&["erase", "--app", "a", "--customer", "c"], "who? Say it by --app and --user, or by --customer"),

@@ -21,6 +21,7 @@ mod golden;
 mod laws;
 mod objects;
 mod protocol;
+mod quarantine;
 mod rankings;
 mod regressions;
 mod requests;

@@ -138,13 +138,7 @@ impl<S: Store, O: ObjectStore> Aggregate<S, O> {
                 value
             }
         };
-        let of = |apps: Vec<(String, i64)>| apps.into_iter().map(|(app, days)| (app.into(), days));
-        Ok(Settings {
-            now_ms: call.now_ms,
-            activity_retention: self.settings.activity_retention.with_apps(of(apps.activity)),
-            metrics_retention: self.settings.metrics_retention.with_apps(of(apps.metrics)),
-            ..self.settings.clone()
-        })
+        Ok(apps.applied_to(&self.settings, call.now_ms))
     }
 
     async fn commit(&self, batch: Batch, call: Call) -> (Arc<Batch>, Receipt, Result<(), AggregateError>) {

@@ -57,6 +57,15 @@ pub enum ArchiveError {
         #[source]
         source: BoxError,
     },
+    /// Its content is not what it should be.
+    #[error("object {key} cannot be read; it may be a newer release's")]
+    Decode {
+        /// The object's key.
+        key: String,
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
     /// Its content could not be encoded.
     #[error("object {key} could not be encoded")]
     Encode {

@@ -9,11 +9,13 @@ pub mod layout;
 pub mod manifest;
 pub mod parquet;
 mod quarantine;
+mod quarantined;
 mod store;
 mod upload;
 
 pub use bucket::Bucket;
 pub use error::ArchiveError;
 pub use quarantine::{Quarantine, SetAside};
+pub use quarantined::{Quarantined, Wanted};
 pub use store::{Condition, Listed, Object, ObjectStore, Part};
 pub use upload::{Upload, Uploaded, sha256, verify};

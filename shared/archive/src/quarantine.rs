@@ -13,10 +13,13 @@ use tidemark_model::{Batch, Reject};
 
 use crate::{ArchiveError, ObjectStore};
 
-/// Writes what is set aside.
+/// Where all of it lies.
+pub(crate) const ROOT: &str = "quarantine/";
+
+/// Writes what is set aside, and reads it back.
 #[derive(Clone, Debug)]
 pub struct Quarantine<O> {
-    objects: O,
+    pub(crate) objects: O,
     epoch: u32,
 }
 
@@ -63,11 +66,8 @@ impl<O: ObjectStore> Quarantine<O> {
     }
 
     fn key(&self, batch: &Batch, first: &Reject, last: &Reject) -> String {
-        let folder = match self.epoch {
-            0 => batch.partition.to_string(),
-            epoch => format!("{}-epoch-{epoch}", batch.partition),
-        };
-        format!("quarantine/{}/{folder}/{}-{}.jsonl", path_part(&batch.topic), first.offset, last.offset)
+        let folder = folder(batch.partition, self.epoch);
+        format!("{ROOT}{}/{folder}/{}-{}.jsonl", path_part(&batch.topic), first.offset, last.offset)
     }
 
     fn line(&self, batch: &Batch, reject: &Reject) -> serde_json::Result<String> {
@@ -86,8 +86,15 @@ impl<O: ObjectStore> Quarantine<O> {
     }
 }
 
+pub(crate) fn folder(partition: i32, epoch: u32) -> String {
+    match epoch {
+        0 => partition.to_string(),
+        epoch => format!("{partition}-epoch-{epoch}"),
+    }
+}
+
 /// Kafka's own names pass as they are; anything else cannot leave its folder.
-fn path_part(topic: &str) -> String {
+pub(crate) fn path_part(topic: &str) -> String {
     let mut part = String::with_capacity(topic.len());
     for byte in topic.bytes() {
         match byte {

@@ -7,13 +7,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tidemark_model::metric::{Admission, Point};
 use tidemark_model::time::DAY_MS;
-use tidemark_model::views::rejects;
-use tidemark_model::{Batch, Fold, Key, Known, Map, Rows, State, fold};
+use tidemark_model::{Batch, Fold, Key, Known, Map, SetAside, State, Transition, fold};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use crate::apply::{Applying, apply, partly_throttled};
-use crate::plan::{MAX_PLAN_BYTES, Planned, Weightless};
+use crate::plan::{Covered, MAX_PLAN_BYTES, Planned};
 use crate::requests::{Requests, Retry};
 use crate::{Answer, Applied, Cursor, Lane, LaneId, LedgerError, Metered, Plan, PlanId, Store, off_thread};
 
@@ -182,7 +181,7 @@ impl<S: Store> Ledger<S> {
         round: usize,
         receipt: &mut Receipt,
     ) -> Result<bool, LedgerError> {
-        let known = self.read_entities(batch, requests, round > 0).await?;
+        let known = self.read_entities(&batch.keys(), requests, round > 0).await?;
         let cursor = requests.send(|| self.store.read_cursor(&lane.id)).await?;
         if let Some(cursor) = &cursor {
             check_name(cursor, lane)?;
@@ -194,7 +193,7 @@ impl<S: Store> Ledger<S> {
             check_epoch(cursor, lane, batch)?;
         }
         let through = cursor.as_ref().and_then(|cursor| cursor.through);
-        let intention = intend(Arc::clone(batch), known, through, self.options.plan_bytes).await?;
+        let intention = intend(Arc::clone(batch), lane.id.clone(), known, through, self.options.plan_bytes).await?;
         if cursor.is_none() && !intention.plans.is_empty() {
             self.begin(lane, batch, call, requests, receipt).await?;
         }
@@ -293,13 +292,13 @@ impl<S: Store> Ledger<S> {
         Ok(())
     }
 
-    async fn read_entities(
+    pub(crate) async fn read_entities(
         &self,
-        batch: &Batch,
+        keys: &[Key],
         requests: &Requests,
         consistent: bool,
     ) -> Result<Map<Key, Known>, LedgerError> {
-        let chunks: Vec<Vec<Key>> = batch.keys().chunks(S::READ_KEYS).map(<[Key]>::to_vec).collect();
+        let chunks: Vec<Vec<Key>> = keys.chunks(S::READ_KEYS).map(<[Key]>::to_vec).collect();
         stream::iter(chunks)
             .map(|keys| self.read_chunk(keys, requests, consistent))
             .buffer_unordered(self.options.concurrency)
@@ -355,15 +354,17 @@ struct Intention {
 /// Step 3, off the async thread.
 async fn intend(
     batch: Arc<Batch>,
+    lane: LaneId,
     known: Map<Key, Known>,
     through: Option<i64>,
     plan_bytes: usize,
 ) -> Result<Intention, LedgerError> {
-    off_thread(move || plans(&batch, &known, through, plan_bytes)).await.unwrap_or(Err(LedgerError::Deadline))
+    off_thread(move || plans(&batch, &lane, &known, through, plan_bytes)).await.unwrap_or(Err(LedgerError::Deadline))
 }
 
 fn plans(
     batch: &Batch,
+    lane: &LaneId,
     known: &Map<Key, Known>,
     through: Option<i64>,
     plan_bytes: usize,
@@ -379,7 +380,7 @@ fn plans(
     });
     let admitting = admission.steps(of_points.chain(of_samples));
     if !admitting.is_empty() {
-        return intention(Plan::split(admitting, &[], |_| Rows::default(), None, plan_bytes)?, true, 0);
+        return intention(Plan::split(admitting, &[], |_| Plan::default(), None, plan_bytes)?, true, 0);
     }
     // Records that change nothing still move `through` and `through_ts`, by an empty plan: else one of
     // them, coming again below a later `through`, would look like a recreated topic's.
@@ -388,25 +389,41 @@ fn plans(
     }
     let of_samples = admission.settle(&mut transitions);
     let rejects = batch.rejects.iter().map(|reject| reject.offset).filter(|offset| Some(*offset) > through);
-    let mut weightless: Vec<Weightless<'_>> =
-        points.map(Weightless::Point).chain(rejects.map(Weightless::Reject)).collect();
-    weightless.sort_unstable_by_key(Weightless::offset);
-    let of_points = admission.overflow(pointed(&weightless));
-    let rows = |weightless: &[Weightless<'_>]| {
-        let mut rows = admission.rows(pointed(weightless));
-        let rejected = weightless.iter().filter(|weightless| matches!(weightless, Weightless::Reject(_))).count();
-        rejects::count(&batch.topic, rejected, &mut rows);
-        rows
+    let mut covered: Vec<Covered<'_>> = points.map(Covered::Point).chain(rejects.map(Covered::Reject)).collect();
+    covered.sort_unstable_by_key(Covered::offset);
+    let of_points = admission.overflow(pointed(&covered));
+    let covering = |covered: &[Covered<'_>]| Plan {
+        transitions: setting_aside(batch, lane, covered),
+        points: admission.rows(pointed(covered)).into_sorted(),
     };
-    let plans = Plan::split(transitions, &weightless, rows, batch.last_offset(), plan_bytes)?;
+    let plans = Plan::split(transitions, &covered, covering, batch.last_offset(), plan_bytes)?;
     intention(plans, false, of_samples + of_points)
 }
 
-fn pointed<'a>(weightless: &'a [Weightless<'a>]) -> impl Iterator<Item = &'a Point> {
-    weightless.iter().filter_map(|weightless| match weightless {
-        Weightless::Point(point) => Some(*point),
-        Weightless::Reject(_) => None,
+fn pointed<'a>(covered: &'a [Covered<'a>]) -> impl Iterator<Item = &'a Point> {
+    covered.iter().filter_map(|covered| match covered {
+        Covered::Point(point) => Some(*point),
+        Covered::Reject(_) => None,
     })
+}
+
+/// The steps that make records set aside known as such. Nothing has touched these entities before: they come
+/// to be when `through` passes their offsets, which it does once.
+fn setting_aside(batch: &Batch, lane: &LaneId, covered: &[Covered<'_>]) -> Vec<Transition> {
+    let lane = lane.to_string();
+    let rejects = covered.iter().filter(|covered| matches!(covered, Covered::Reject(_)));
+    let step = |reject: &Covered<'_>| Transition {
+        key: SetAside::key(&lane, reject.offset()),
+        counter: 0,
+        version: SetAside::VERSION,
+        before: None,
+        after: State::SetAside(SetAside {
+            topic: batch.topic.as_str().into(),
+            redriven: false,
+            expires: batch.rejects_expire,
+        }),
+    };
+    rejects.map(step).collect()
 }
 
 /// The cursor of a lane that has committed nothing yet.

@@ -142,6 +142,7 @@ fn batch(person: &Person, changes: Vec<Change>) -> Batch {
         changes,
         points: Vec::new(),
         rejects: Vec::new(),
+        rejects_expire: 0,
         empty: 0,
         late: 0,
         max_tag_sets: 0,

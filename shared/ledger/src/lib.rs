@@ -19,6 +19,7 @@ mod lane;
 mod off_thread;
 mod plan;
 mod rankings;
+mod redrive;
 mod requests;
 mod rows;
 mod store;
@@ -34,6 +35,7 @@ pub use lane::{Cursor, Cursors, Lane, LaneId, PlanId};
 pub use off_thread::off_thread;
 pub use plan::{MAX_PLAN_BYTES, Plan};
 pub use rankings::Refreshed;
+pub use redrive::Redriven;
 pub use requests::Retry;
 pub use store::{
     Answer, AppRetention, ConflictPage, Floor, Metered, Page, PlanPage, Row, RowPage, Segment, StatePage, Store, Units,

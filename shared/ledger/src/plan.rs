@@ -39,16 +39,16 @@ pub(crate) struct Planned {
     pub(crate) through: Option<i64>,
 }
 
-/// What records without an identity do: at their offsets, in ascending order.
+/// What happens once because `through` passes an offset once; in the order of the offsets.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Weightless<'a> {
-    /// A metric's point.
+pub(crate) enum Covered<'a> {
+    /// A metric's point is counted.
     Point(&'a Point),
-    /// A record set aside, counted.
+    /// A record is set aside.
     Reject(i64),
 }
 
-impl Weightless<'_> {
+impl Covered<'_> {
     pub(crate) fn offset(&self) -> i64 {
         match self {
             Self::Point(point) => point.offset,
@@ -59,38 +59,43 @@ impl Weightless<'_> {
 
 impl Plan {
     /// Splits a batch's work into plans of so many bytes at most, in the order in which they must be
-    /// committed: those with points, which `through` guards, come last and each cover their
-    /// offsets, the last one all of the batch's. There is always at least one, be it empty.
+    /// committed: those with what `through` guards come last and each cover their offsets, the last one all
+    /// of the batch's. There is always at least one, be it empty. `covering` says what covered offsets come to:
+    /// it stands in the plan that moves `through` over them, and in no other.
     ///
     /// # Errors
     /// If one transition alone does not fit, which the limits at decoding rule out.
     pub(crate) fn split(
         transitions: Vec<Transition>,
-        weightless: &[Weightless<'_>],
-        rows: impl Fn(&[Weightless<'_>]) -> Rows,
+        covered: &[Covered<'_>],
+        covering: impl Fn(&[Covered<'_>]) -> Self,
         last_offset: Option<i64>,
         most_bytes: usize,
     ) -> Result<Vec<Planned>, LedgerError> {
         let mut plans = Vec::new();
-        let mut waiting = vec![(transitions, weightless, last_offset)];
-        while let Some((mut transitions, weightless, through)) = waiting.pop() {
-            let plan = Self { transitions, points: rows(weightless).into_sorted() };
+        let mut waiting = vec![(transitions, covered, last_offset)];
+        while let Some((mut transitions, covered, through)) = waiting.pop() {
+            let free = transitions.len();
+            let Self { transitions: bound, points } = covering(covered);
+            transitions.extend(bound);
+            let mut plan = Self { transitions, points };
             match plan.fitting(most_bytes) {
                 Ok(body) => plans.push(Planned { plan: Arc::new(plan), body, through }),
-                Err(LedgerError::PlanTooLarge { .. }) if plan.transitions.len() > 1 => {
-                    transitions = plan.transitions;
-                    let later = transitions.split_off(transitions.len() / 2);
-                    waiting.push((later, weightless, through));
-                    waiting.push((transitions, &[], None));
-                }
-                Err(LedgerError::PlanTooLarge { .. }) if !plan.transitions.is_empty() && !weightless.is_empty() => {
-                    waiting.push((Vec::new(), weightless, through));
+                Err(LedgerError::PlanTooLarge { .. }) if free > 1 => {
+                    plan.transitions.truncate(free);
+                    let later = plan.transitions.split_off(free / 2);
+                    waiting.push((later, covered, through));
                     waiting.push((plan.transitions, &[], None));
                 }
-                Err(LedgerError::PlanTooLarge { .. }) if weightless.len() > 1 => {
-                    let (first, later) = weightless.split_at(weightless.len() / 2);
+                Err(LedgerError::PlanTooLarge { .. }) if free == 1 && !covered.is_empty() => {
+                    plan.transitions.truncate(free);
+                    waiting.push((Vec::new(), covered, through));
+                    waiting.push((plan.transitions, &[], None));
+                }
+                Err(LedgerError::PlanTooLarge { .. }) if covered.len() > 1 => {
+                    let (first, later) = covered.split_at(covered.len() / 2);
                     waiting.push((Vec::new(), later, through));
-                    waiting.push((Vec::new(), first, first.last().map(Weightless::offset)));
+                    waiting.push((Vec::new(), first, first.last().map(Covered::offset)));
                 }
                 Err(error) => return Err(error),
             }
@@ -163,17 +168,17 @@ mod tests {
     }
 
     /// Records that each bring so many numbers of their own into one row.
-    fn rows(of_each: usize) -> impl Fn(&[Weightless<'_>]) -> Rows {
-        move |weightless| {
-            let names = weightless.iter().flat_map(|one| (0..of_each).map(move |n| format!("{} {n}", one.offset())));
+    fn rows(of_each: usize) -> impl Fn(&[Covered<'_>]) -> Plan {
+        move |covered| {
+            let names = covered.iter().flat_map(|one| (0..of_each).map(move |n| format!("{} {n}", one.offset())));
             let mut rows = Rows::default();
             names.for_each(|name| rows.add(Key::of("ROW", "1", "X"), &[(&name, Decimal::whole(1))]));
-            rows
+            Plan { transitions: vec![], points: rows.into_sorted() }
         }
     }
 
-    fn rejects(offsets: std::ops::Range<i64>) -> Vec<Weightless<'static>> {
-        offsets.map(Weightless::Reject).collect()
+    fn rejects(offsets: std::ops::Range<i64>) -> Vec<Covered<'static>> {
+        offsets.map(Covered::Reject).collect()
     }
 
     /// Of each plan its transitions, the numbers of its points' row, and how far it covers.
@@ -202,14 +207,35 @@ mod tests {
         }
     }
 
+    /// In an earlier one it would be noted before `through` has passed it: a later decoder could still count it.
+    #[test]
+    fn what_is_set_aside_stands_in_the_plan_that_covers_it() {
+        let offsets = |plan: &Plan| plan.transitions.iter().map(|step| step.counter as i64).collect::<Vec<_>>();
+        let covering = |covered: &[Covered<'_>]| {
+            let noise =
+                |offset: i64| (0..40).map(|n| format!("{:x}", (offset * 7_919 + n) * 104_729)).collect::<String>();
+            let step = |offset: i64| Transition { counter: offset as u64, ..transition(offset, &noise(offset)) };
+            Plan { transitions: covered.iter().map(|one| step(one.offset())).collect(), points: vec![] }
+        };
+        let bytes = |offset| covering(&[Covered::Reject(offset)]).encode(MAX_PLAN_BYTES).unwrap().len();
+        let most_bytes = (10..14).map(bytes).max().unwrap();
+        let free = vec![Transition { counter: 99, ..transition(99, "") }];
+        let plans = Plan::split(free, &rejects(10..14), covering, Some(20), most_bytes).unwrap();
+        let outline: Vec<_> = plans.iter().map(|planned| (offsets(&planned.plan), planned.through)).collect();
+        assert_eq!(
+            outline,
+            [(vec![99], None), (vec![10], Some(10)), (vec![11], Some(11)), (vec![12], Some(12)), (vec![13], Some(20))]
+        );
+    }
+
     #[test]
     fn what_cannot_be_split_is_refused() {
         let too_large = |outcome: Result<Vec<Planned>, LedgerError>| {
             assert!(matches!(outcome, Err(LedgerError::PlanTooLarge { .. })), "{outcome:?}");
         };
         too_large(Plan::split(vec![], &rejects(0..1), rows(151), None, MAX_PLAN_BYTES));
-        let one = |weightless: &[Weightless<'_>], most_bytes| {
-            Plan::split(vec![transition(1, "")], weightless, rows(0), None, most_bytes)
+        let one = |covered: &[Covered<'_>], most_bytes| {
+            Plan::split(vec![transition(1, "")], covered, rows(0), None, most_bytes)
         };
         let bytes = one(&[], MAX_PLAN_BYTES).unwrap()[0].body.len();
         assert!(one(&[], bytes).is_ok(), "to the last byte");

@@ -6,7 +6,7 @@ use std::ops::{AddAssign, RangeInclusive};
 
 use serde::{Deserialize, Serialize};
 use tidemark_model::views::Ranking;
-use tidemark_model::{Decimal, Key, Known, Measures, Transition};
+use tidemark_model::{Decimal, Key, Known, Measures, Settings, Transition};
 
 use crate::{Cursor, LaneId, PlanId, StoreError};
 
@@ -132,6 +132,19 @@ pub struct AppRetention {
     pub activity: Vec<(String, i64)>,
     /// Of metrics.
     pub metrics: Vec<(String, i64)>,
+}
+
+impl AppRetention {
+    /// How records are decoded at a time in ms: as the deployment says, with these retentions.
+    pub fn applied_to(self, settings: &Settings, now_ms: i64) -> Settings {
+        let of = |apps: Vec<(String, i64)>| apps.into_iter().map(|(app, days)| (app.into(), days));
+        Settings {
+            now_ms,
+            activity_retention: settings.activity_retention.with_apps(of(self.activity)),
+            metrics_retention: settings.metrics_retention.with_apps(of(self.metrics)),
+            ..settings.clone()
+        }
+    }
 }
 
 /// The requests of the protocol. Every write may be repeated, late or twice.

@@ -37,6 +37,8 @@ pub struct Batch {
     pub late: usize,
     /// Tag sets of one metric and day at most.
     pub max_tag_sets: usize,
+    /// When it may be forgotten that its rejects were set aside, in ms since 1970.
+    pub rejects_expire: i64,
 }
 
 /// Where a record stands in its partition.
@@ -119,6 +121,7 @@ fn decode_partition(source: &str, partition: &Partition<'_>, settings: &Settings
         empty: all.empty,
         late: all.late,
         max_tag_sets: settings.max_tag_sets,
+        rejects_expire: settings.set_aside_expires(),
     }
 }
 

@@ -5,11 +5,11 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::Key;
 use crate::activity::{Event, Seen};
 use crate::metric::{Sample, TagSets};
 use crate::order::{Item, Order};
 use crate::product::Product;
+use crate::{Key, SetAside};
 
 /// The state of one entity, as it is stored. One line per kind of entity, here and below. What is larger
 /// than a product is boxed: states are moved about a lot.
@@ -31,6 +31,8 @@ pub enum State {
     Sample(Box<Sample>),
     /// The tag sets of a metric on a day.
     TagSets(TagSets),
+    /// A record that was set aside.
+    SetAside(SetAside),
 }
 
 impl State {
@@ -44,6 +46,7 @@ impl State {
             Self::Seen(seen) => Some(seen.expires),
             Self::Sample(sample) => Some(sample.expires),
             Self::TagSets(sets) => Some(sets.expires),
+            Self::SetAside(set_aside) => Some(set_aside.expires),
         }
     }
 

@@ -108,6 +108,22 @@ impl<'a> Invocation<'a> {
     }
 }
 
+impl<'a> RawRecord<'a> {
+    /// Reads what [`RawRecord::to_json`] has written.
+    ///
+    /// # Errors
+    /// The reason why it is no record.
+    pub fn parse(json: &'a str) -> Result<Self, String> {
+        sonic_rs::from_str(json).map_err(|e| first_line(&e))
+    }
+
+    /// The record with another value.
+    #[must_use]
+    pub fn with_value(self, value: &[u8]) -> Self {
+        Self { value: Some(Raw::of_plain(&base64_simd::STANDARD.encode_to_string(value))), ..self }
+    }
+}
+
 impl RawRecord<'_> {
     /// A record that has no place yet.
     pub(crate) fn unplaced() -> Self {

@@ -103,6 +103,22 @@ impl Series {
     }
 }
 
+impl Point {
+    /// The entity of a point that its lane has not counted, by the lane's id and its record's offset.
+    pub fn key(lane: &str, offset: i64) -> Key {
+        Key::parts(&["SAMPLE", lane], &["OFFSET", &format!("{offset:020}")])
+    }
+
+    /// The point with an identity. Where several of one differ, the first that arrives counts: a least or a
+    /// greatest value cannot be taken back.
+    pub fn identified(self, key: Key) -> Change {
+        let Self { series, at, day, value, kept_ms, .. } = self;
+        let sample = Sample { series, at, day, value, expires: at.saturating_add(kept_ms) };
+        let version = Version { major: 0, minor: 0, tie: 0 };
+        Change { key, version, state: State::Sample(Box::new(sample)), claimed: None, told_by: None }
+    }
+}
+
 impl TagSets {
     /// The entity that admits a series on a day.
     pub fn key(series: &Series, day: &Day) -> Key {
@@ -261,20 +277,17 @@ fn decode(input: &Input<'_>, said: &mut Said) -> Result<Accepted, String> {
     }
     let day = settings.zone.day(at);
     let kept_ms = retention.saturating_add(DAY_MS);
+    let point = Point { offset: input.record.offset, series, at, day, value, kept_ms };
     let Some(event_id) = metric.event_id.filter(|raw| !matches!(raw.json(), "null" | "\"\"")) else {
-        said.points.push(Point { offset: input.record.offset, series, at, day, value, kept_ms });
+        said.points.push(point);
         return Ok(Accepted::Counted);
     };
     let event_id = id("eventId", &event_id)?;
-    let key = Key::parts(&["SAMPLE", &series.app, &series.metric], &["ID", &event_id]);
+    let key = Key::parts(&["SAMPLE", &point.series.app, &point.series.metric], &["ID", &event_id]);
     if key.sk.len() > SORT_KEY_LIMIT {
         return Err("eventId is longer than a key takes".to_owned());
     }
-    // Where several of one id differ, the first that arrives counts: a least or a greatest value
-    // cannot be taken back.
-    let version = Version { major: 0, minor: 0, tie: 0 };
-    let sample = Sample { series, at, day, value, expires: at.saturating_add(kept_ms) };
-    said.changes.push(Change { key, version, state: State::Sample(Box::new(sample)), claimed: None, told_by: None });
+    said.changes.push(point.identified(key));
     Ok(Accepted::Counted)
 }
 

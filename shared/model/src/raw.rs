@@ -26,6 +26,11 @@ impl<'a> Raw<'a> {
         self.0.strip_prefix('"')?.strip_suffix('"')
     }
 
+    /// The JSON string of a text that needs no escapes.
+    pub(crate) fn of_plain(text: &str) -> Raw<'static> {
+        Raw(Cow::Owned(format!("\"{text}\"")))
+    }
+
     /// The value with its own text.
     pub(crate) fn into_owned<'b>(self) -> Raw<'b> {
         Raw(Cow::Owned(self.0.into_owned()))

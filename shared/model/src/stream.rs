@@ -186,6 +186,8 @@ pub struct Settings {
     pub store_user_agent: bool,
     /// Tag sets of one metric and day at most; the rest counts as one.
     pub max_tag_sets: usize,
+    /// How long records that are set aside can be redriven, in ms.
+    pub quarantine_retention_ms: i64,
 }
 
 impl Default for Settings {
@@ -205,6 +207,7 @@ impl Default for Settings {
             store_ip_address: false,
             store_user_agent: false,
             max_tag_sets: 1_000,
+            quarantine_retention_ms: 90 * DAY_MS,
         }
     }
 }
@@ -219,6 +222,11 @@ impl Settings {
     /// an invocation may take its time.
     pub fn tombstone_expires(&self, deleted_ms: i64) -> Option<i64> {
         self.tombstone_retention_ms.map(|retention| deleted_ms.saturating_add(retention).saturating_add(DAY_MS))
+    }
+
+    /// When it may be forgotten that a record was set aside now: not before the record itself.
+    pub fn set_aside_expires(&self) -> i64 {
+        self.now_ms.saturating_add(self.quarantine_retention_ms).saturating_add(DAY_MS)
     }
 }
 

@@ -25,6 +25,11 @@ const SECONDS_BELOW: u64 = 100_000_000_000;
 /// 0001-01-01.
 const EARLIEST_MS: i64 = -62_135_596_800_000;
 
+/// A time as ISO 8601 writes it, in UTC; the number itself where that cannot.
+pub fn utc(ms: i64) -> String {
+    Timestamp::from_millisecond(ms).map_or_else(|_| ms.to_string(), |timestamp| timestamp.to_string())
+}
+
 /// The time zone whose days are counted by.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Zone(TimeZone);

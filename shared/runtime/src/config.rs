@@ -22,7 +22,7 @@ pub struct Config {
     /// `KMS_KEY_ARN`: the key that encrypts objects; without one, S3's own.
     pub kms_key: Option<String>,
     /// How records are read: `TOPICS`, `TIME_ZONE`, `CLOCK_SKEW_HOURS`, `LOW_STOCK_THRESHOLD`,
-    /// `DECIMAL_SCALE`, `MAX_TAG_SETS`, `STORE_*`, and `*_RETENTION_DAYS` (0 keeps for ever).
+    /// `DECIMAL_SCALE`, `MAX_TAG_SETS`, `STORE_*`, and `*_RETENTION_DAYS` (0 keeps for ever where it may be 0).
     pub settings: Settings,
     /// `ARCHIVE_ENTITIES`: whether entities are archived, too.
     pub archive_entities: bool,
@@ -110,6 +110,8 @@ impl Config {
                     "a quantity up to 10^9",
                 )?,
                 tombstone_retention_ms: (tombstone_days > 0).then_some(tombstone_days * DAY_MS),
+                quarantine_retention_ms: DAY_MS
+                    * source.within("QUARANTINE_RETENTION_DAYS", 90, 1, 3_650, "a number of days from 1 to 3650")?,
             },
             archive_entities: source.flag("ARCHIVE_ENTITIES", true)?,
             archive_segments: source.within("ARCHIVE_SEGMENTS", 4, 1, 64, "a number of segments from 1 to 64")?,
@@ -203,6 +205,7 @@ mod tests {
         let config = read(&[]).unwrap();
         assert_eq!(config.settings.low_stock_threshold, 10);
         assert_eq!(config.settings.tombstone_retention_ms, None);
+        assert_eq!(config.settings.quarantine_retention_ms, 90 * DAY_MS);
         assert_eq!(config.ledger.retry.max_attempts, 10);
         assert_eq!(config.ledger.retry.initial, Duration::from_secs(2));
         assert_eq!(config.ledger.retry.cap, Duration::from_secs(60));
@@ -220,6 +223,7 @@ mod tests {
             ("TIME_ZONE", "Mars/Olympus"),
             ("STORE_IP_ADDRESS", "yes"),
             ("MAX_TAG_SETS", "0"),
+            ("QUARANTINE_RETENTION_DAYS", "0"),
         ] {
             let message = read(&[(name, value)]).unwrap_err().to_string();
             assert!(message.contains(name) && message.contains(value), "{message}");

@@ -4,7 +4,7 @@
 //! Where a piece is taken out these may break, and only what becomes of the numbers counts.
 
 use super::machine::State;
-use super::scenario::{Deltas, Record, Scenario, Without};
+use super::scenario::{Deltas, LANES, Record, Scenario, Without};
 use super::store::{Store, add};
 use super::told::Step;
 use super::work::{Batch, Work};
@@ -15,6 +15,9 @@ impl Scenario {
         let store = &state.store;
         if self.is_without(Without::Nothing) && store.twice {
             return Some("a point stands in two committed plans".to_owned());
+        }
+        if self.is_without(Without::Nothing) && (0..LANES).any(|lane| store.aside[lane] & store.counted[lane] != 0) {
+            return Some("a record is known as set aside, and counted by its offset".to_owned());
         }
         let notes = [Without::Nothing, Without::ConflictsNoted, Without::NotedBeforeFinish];
         if notes.contains(&self.without) && store.misnoted {
@@ -63,8 +66,8 @@ impl Scenario {
             let lost = lane == 0 && state.lost & 1 << offset != 0;
             let held = match record.state() {
                 Some((entity, version)) => store.entities[usize::from(entity)].version() >= version,
-                None if lost || matches!(record, Record::Aside) => store.cursors[lane].through > offset,
-                None => store.cursors[lane].through > offset && store.counted[lane] & 1 << offset != 0,
+                None if lost => store.cursors[lane].through > offset,
+                None => store.cursors[lane].through > offset && is_settled(store, lane, offset, record),
             };
             if !held {
                 return Some(format!("I3: success is reported, but no entity and no plan holds record {offset}"));
@@ -130,11 +133,9 @@ impl Scenario {
                 if lane == 0 && state.lost & 1 << offset != 0 {
                     continue;
                 }
-                let counted = state.store.counted[lane] & 1 << offset != 0;
-                let held = match (*record, record.state()) {
-                    (Record::Point, _) => counted,
-                    (_, Some((entity, version))) => state.store.entities[usize::from(entity)].version() >= version,
-                    _ => true,
+                let held = match record.state() {
+                    Some((entity, version)) => state.store.entities[usize::from(entity)].version() >= version,
+                    None => is_settled(&state.store, lane, offset, *record),
                 };
                 if !held {
                     return Some(format!("I4: everything was delivered, but not record {offset} of lane {lane}"));
@@ -170,6 +171,12 @@ impl Scenario {
     fn times(&self, store: &Store, key: usize, lane: usize, offset: u8) -> u8 {
         u8::from(store.counted[lane] & 1 << offset != 0) + u8::from(store.entities[key].version() > 0)
     }
+}
+
+/// Whether a committed plan counts a record without identity, or sets it aside.
+fn is_settled(store: &Store, lane: usize, offset: u8, record: Record) -> bool {
+    let aside = matches!(record, Record::Aside) && store.aside[lane] & 1 << offset != 0;
+    aside || store.counted[lane] & 1 << offset != 0
 }
 
 /// I2. Counters, versions, marks, seq and `through` never decrease.

@@ -94,14 +94,15 @@ impl Scenario {
         (first..=next).flat_map(move |from| (from + 1..=len).map(move |to| Batch { from, to }))
     }
 
-    /// Whether a lane's redriven points are known to count nowhere else.
+    /// Whether a lane's redriven points are known as set aside.
     pub(super) fn redrivable(&self, state: &State, lane: usize) -> bool {
         self.lanes[lane].iter().all(|record| {
             let Record::Redrive { lane: of, offset, .. } = *record else { return true };
             let of = usize::from(of);
-            let covered = state.store.cursors[of].through > offset || self.is_without(Without::RedriveBelowThrough);
-            let counted = state.store.counted[of] & 1 << offset != 0 && !self.is_without(Without::RedriveUncounted);
-            covered && !counted
+            match self.without {
+                Without::RedriveUncounted => state.store.cursors[of].through > offset,
+                _ => state.store.aside[of] & 1 << offset != 0,
+            }
         })
     }
 

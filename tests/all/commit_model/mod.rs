@@ -4,7 +4,7 @@
 //! one (*replay*); it may give up a batch and move on. Invocations of one lane overlap, die before and
 //! after each request, lose answers and send again; a request may land when its invocation is long
 //! gone; a read may find any older state; a batch may need several plans; a sweeper finishes what is
-//! left; a point may be sent again under an idempotency key.
+//! left; what was set aside may be redriven, while a later decoder counts it as a point.
 //!
 //! What bounds it:
 //!

@@ -48,9 +48,9 @@ pub(super) enum Without {
     PlanBeforeCursor,
     /// The point of an idempotency key is counted though its transition did not apply.
     KeyedPoint,
-    /// A point is redriven though `through` has not reached its offset.
-    RedriveBelowThrough,
-    /// A point is redriven though a committed plan may hold it.
+    /// That a record was set aside stands in the first plan of its batch, before `through` passes it.
+    AsideWithThrough,
+    /// A point is redriven because `through` has passed it, though a committed plan may hold it.
     RedriveUncounted,
     /// Nobody notes which transitions will never apply.
     ConflictsNoted,
@@ -66,8 +66,7 @@ pub(super) enum Record {
     Point,
     /// Set aside by one release of the decoder, a point to another.
     Aside,
-    /// A point of another lane, sent again with its source and offset as an idempotency key, which is
-    /// this entity.
+    /// What another lane has set aside, redriven as a point whose identity is its lane and offset: this entity.
     Redrive { key: u8, lane: u8, offset: u8 },
 }
 

@@ -57,7 +57,8 @@ pub(super) fn all(large: bool) -> Vec<(&'static str, Scenario)> {
         ("a split batch, late requests", late(split(points()))),
         ("a split batch beside another lane", split(one(points_beside()))),
         ("a batch given up", given_up(points())),
-        ("a redrive of what was given up", given_up(lanes(&[&[Point, Point], &[key(0)]]))),
+        ("a redrive of what was set aside or given up", given_up(lanes(&[&[Aside, Point], &[key(0)]]))),
+        ("a redrive beside a split batch", split(lanes(&[&[Point, Aside], &[key(1)]]))),
         ("a redrive, twice, of what was set aside", given_up(one(lanes(&[&[Point, Aside], &[key(1)], &[key(1)]])))),
     ];
     if large {
@@ -83,6 +84,7 @@ pub(super) fn broken() -> Vec<(Without, Scenario)> {
     let points = || lanes(&[&[Point, Point]]);
     let split = || Scenario { split: true, ..points() };
     let key = Redrive { key: 1, lane: 0, offset: 0 };
+    let later = Redrive { key: 1, lane: 0, offset: 1 };
     vec![
         (Without::RowMark, own()),
         (Without::MarkOfEachLane, two()),
@@ -105,9 +107,9 @@ pub(super) fn broken() -> Vec<(Without, Scenario)> {
         (Without::ConflictsRepeated, two()),
         (Without::PlanBeforeCursor, own()),
         (Without::KeyedPoint, lanes(&[&[Aside], &[key], &[key]])),
-        (Without::RedriveBelowThrough, lanes(&[&[Aside], &[key]])),
+        (Without::AsideWithThrough, Scenario { split: true, ..lanes(&[&[Point, Aside], &[later]]) }),
         (Without::ConflictsNoted, two()),
         (Without::NotedBeforeFinish, two()),
-        (Without::RedriveUncounted, Scenario { discards: true, ..lanes(&[&[Point], &[key]]) }),
+        (Without::RedriveUncounted, lanes(&[&[Aside], &[key]])),
     ]
 }

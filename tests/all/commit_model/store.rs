@@ -39,6 +39,8 @@ pub(super) struct Plan {
     pub(super) transitions: [Option<Transition>; ENTITIES],
     /// Offsets, a bit each.
     pub(super) points: u8,
+    /// Offsets of what is set aside.
+    pub(super) aside: u8,
     /// How many offsets the lane has covered with it; 0 leaves that as it is.
     pub(super) through: u8,
 }
@@ -54,7 +56,7 @@ pub(super) struct Cursor {
     pub(super) plan: Plan,
     /// Whether the plan that is named is there.
     pub(super) written: bool,
-    /// Which of the newest plan's transitions are noted as conflicted, a bit each.
+    /// Which of the pending plan's transitions are noted as conflicted, a bit each.
     pub(super) noted: u8,
 }
 
@@ -65,6 +67,9 @@ pub(super) struct Store {
     pub(super) cursors: [Cursor; LANES],
     /// Offsets whose points stand in committed plans, a bit each; no one in the protocol reads it.
     pub(super) counted: [u8; LANES],
+    /// Offsets that are known as set aside: what a redrive asks for. Known as soon as the plan is committed, which
+    /// lets a redrive come earlier than the entity does.
+    pub(super) aside: [u8; LANES],
     /// Whether a point stands in two committed plans.
     pub(super) twice: bool,
     /// Whether a finished plan's note is not just its transitions that did not apply.
@@ -107,6 +112,7 @@ impl Scenario {
                 *cursor = Cursor { seq, pending: true, through, plan, written, noted: 0 };
                 store.twice |= store.counted[lane] & plan.points != 0;
                 store.counted[lane] |= plan.points;
+                store.aside[lane] |= plan.aside;
             }
             Request::WritePlan { lane, seq } => {
                 let cursor = &mut store.cursors[usize::from(lane)];
@@ -134,9 +140,8 @@ impl Scenario {
             }
             Request::Note { lane, seq, conflicts } => {
                 let cursor = &mut store.cursors[usize::from(lane)];
-                if cursor.seq == seq {
-                    // The newest plan's note alone is held. Of a finished one, it must be the same again.
-                    store.misnoted |= !cursor.pending && cursor.noted != conflicts;
+                // A finished plan's note was looked at, and is not held.
+                if cursor.seq == seq && cursor.pending {
                     cursor.noted = conflicts;
                 }
             }
@@ -151,7 +156,7 @@ impl Scenario {
                     transitions.filter(|(_, (transition, entity))| transition.is_some() && entity.marks[lane] != seq);
                 let conflicts = left_out.fold(0, |conflicts, (at, _)| conflicts | 1 << at);
                 store.misnoted |= cursor.pending && cursor.noted != conflicts;
-                *cursor = Cursor { pending: false, plan: Plan::default(), written: false, ..*cursor };
+                *cursor = Cursor { pending: false, plan: Plan::default(), written: false, noted: 0, ..*cursor };
             }
         }
         true
@@ -176,7 +181,7 @@ impl Scenario {
             }
             Request::Note { lane, seq, conflicts } => {
                 let cursor = store.cursors[usize::from(lane)];
-                cursor.seq == seq && cursor.noted != conflicts
+                cursor.seq == seq && cursor.pending && cursor.noted != conflicts
             }
             Request::Add { lane, seq, row, .. } => store.rows[usize::from(row)].marks[self.mark(lane)] < seq,
             Request::Finish { lane, seq } => {

@@ -109,6 +109,9 @@ impl fmt::Display for Request {
                 for offset in (0..8).filter(|offset| plan.points & 1 << offset != 0) {
                     write!(f, "point {offset}, ")?;
                 }
+                for offset in (0..8).filter(|offset| plan.aside & 1 << offset != 0) {
+                    write!(f, "{offset} set aside, ")?;
+                }
                 write!(f, "{through} offsets covered)")
             }
             Self::WritePlan { seq, .. } => write!(f, "writes the text of plan {seq}"),

@@ -144,13 +144,13 @@ impl Scenario {
         };
         let certain = points(|record| matches!(record, Record::Point));
         let perhaps = points(|record| matches!(record, Record::Aside));
-        let commit = |points| {
-            let rest = Plan { transitions, points, through: batch.to };
+        let commit = |points, aside| {
+            let rest = Plan { transitions, points, aside, through: batch.to };
             (Work::Committing(Committing { batch, seq, through, rest, conflicted: false }), None)
         };
-        let mut next = vec![commit(certain)];
+        let mut next = vec![commit(certain, perhaps)];
         if perhaps != 0 {
-            next.push(commit(certain | perhaps));
+            next.push(commit(certain | perhaps, 0));
         }
         next
     }
@@ -158,17 +158,23 @@ impl Scenario {
     /// The next plan of what is still to be planned, and what is left then.
     fn split(&self, rest: Plan) -> (Plan, Plan) {
         let transitions = rest.transitions.iter().flatten().count();
-        if !self.split || transitions + rest.points.count_ones() as usize <= 1 {
+        let covered = rest.points | rest.aside;
+        if !self.split || transitions + covered.count_ones() as usize <= 1 {
             return (rest, Plan::default());
         }
         let (mut plan, mut later) = (Plan::default(), rest);
+        if self.is_without(Without::AsideWithThrough) {
+            plan.aside = std::mem::take(&mut later.aside);
+        }
         if let Some(at) = rest.transitions.iter().position(Option::is_some) {
             plan.transitions[at] = later.transitions[at].take();
             return (plan, later);
         }
-        let offset = rest.points.trailing_zeros() as u8;
-        plan.points = 1 << offset;
+        let offset = covered.trailing_zeros() as u8;
+        plan.points = rest.points & 1 << offset;
+        plan.aside |= later.aside & 1 << offset;
         later.points &= !plan.points;
+        later.aside &= !plan.aside;
         plan.through = match self.without {
             Without::OwnThroughNotFurther => rest.through,
             Without::OwnThroughAtAll => 0,

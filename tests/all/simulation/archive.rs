@@ -14,7 +14,7 @@ use tidemark_tests::archived::{Archived, Carried};
 use tidemark_tests::memory::MemoryStore;
 
 use super::check::{everything_is_true, same_rows};
-use super::source::{Partition, everything};
+use super::source::{Partition, broken, everything};
 use super::world::{Committed, Without, World};
 
 /// I1 of a cut: its rows are the sums over its entities, and the points up to its lanes' `through`s.
@@ -80,6 +80,9 @@ pub(super) async fn cut_restores(
     let function = Aggregate::new(ledger, Quarantine::new(restored.objects.clone(), 0), settings.clone());
     let (_, outcome) = function.handle(everything(partitions), call).await;
     outcome.unwrap_or_else(|error| panic!("what was restored does not go on: {}", chain(&error)));
+    for (origin, record) in broken(partitions) {
+        function.ledger.redrive(&origin, record, settings, call).await.unwrap();
+    }
     {
         let world = world.lock().unwrap_or_else(PoisonError::into_inner);
         restored.forgotten = world.forgotten.clone();

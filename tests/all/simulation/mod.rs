@@ -46,6 +46,7 @@ const HAPPENS: [&str; 20] = [
     "discard",
     "forgotten",
     "an audit",
+    "redriven",
     "redone",
     "conflicted",
     "overtaken",
@@ -54,7 +55,6 @@ const HAPPENS: [&str; 20] = [
     "a cut",
     "a cut through a plan",
     "a cut without conflicts",
-    "a cut that was lent to",
 ];
 
 fn number(variable: &str) -> Option<u64> {

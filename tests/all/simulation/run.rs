@@ -8,9 +8,9 @@ use aggregate::Aggregate;
 use bytes::Bytes;
 use fastrand::Rng;
 use tidemark_archive::Quarantine;
-use tidemark_ledger::{AuditOptions, Call, Ledger, Options};
-use tidemark_model::Settings;
+use tidemark_ledger::{AuditOptions, Call, Ledger, Options, Redriven};
 use tidemark_model::time::DAY_MS;
+use tidemark_model::{Origin, Settings};
 use tidemark_runtime::telemetry::chain;
 use tidemark_tests::arbitrary::Sent;
 use tidemark_tests::archived::archive;
@@ -22,7 +22,7 @@ use super::archive::{cut_is_exact, cut_restores, met};
 use super::check::{everything_is_true, report_is_true, rows_are_the_sums};
 use super::reach::{Fate, Reach, Waiting};
 use super::request::Request;
-use super::source::{Partition, Slices, again, next, partitions, payload, sent};
+use super::source::{Partition, Slices, again, broken, next, partitions, payload, sent};
 use super::world::World;
 
 /// Invocations at work at once.
@@ -44,6 +44,7 @@ struct Chances {
     discard: u32,
     upkeep: u32,
     audit: u32,
+    redrive: u32,
     deadline: u32,
     archive: u32,
 }
@@ -90,6 +91,7 @@ impl Run {
             discard: often(10),
             upkeep: often(10),
             audit: often(20),
+            redrive: often(40),
             deadline: often(500),
             archive: often(20),
         };
@@ -100,7 +102,8 @@ impl Run {
             ..options(seed)
         };
         let max_tag_sets = rng.choice([1, 2, 1_000]).unwrap();
-        let settings = Settings { now_ms: NOW_MS, max_tag_sets, ..Settings::default() };
+        let quarantine_retention_ms = rng.choice([1, 90]).unwrap() * DAY_MS;
+        let settings = Settings { now_ms: NOW_MS, max_tag_sets, quarantine_retention_ms, ..Settings::default() };
         let sent = sent(&mut rng);
         let partitions = partitions(&sent, &mut rng);
         world.lock().unwrap().note(format!("{} values, {chances:?}, {options:?}, tag sets {max_tag_sets}", sent.len()));
@@ -137,6 +140,10 @@ impl Run {
         // The sweeper finishes what nobody came back to.
         self.begin_upkeep();
         self.rest().await;
+        for (origin, record) in broken(&self.partitions).collect::<Vec<_>>() {
+            self.begin_redrive(origin, record);
+            self.rest().await;
+        }
         everything_is_true(&self.world(), &self.partitions, &self.sent, &self.settings);
     }
 
@@ -194,7 +201,8 @@ impl Run {
         self.collect_given_up();
         self.collect_finished().await;
         self.check_archives().await;
-        let Chances { kill, give_up, again: twice, replay, discard, upkeep, audit, archive, .. } = self.chances;
+        let Chances { kill, give_up, again: twice, replay, discard, upkeep, audit, archive, redrive, .. } =
+            self.chances;
         let has_room = self.invocations.len() < MOST_AT_ONCE;
         if self.happens(kill) {
             return self.kill();
@@ -217,6 +225,12 @@ impl Run {
         }
         if has_room && self.happens(audit) {
             return self.begin_audit();
+        }
+        if has_room && self.happens(redrive) {
+            let broken: Vec<_> = broken(&self.partitions).collect();
+            if let Some((origin, record)) = self.rng.choice(broken) {
+                return self.begin_redrive(origin, record);
+            }
         }
         if has_room && self.happens(archive) {
             return self.begin_archive();
@@ -297,6 +311,26 @@ impl Run {
             assert!(audit.drift.is_empty(), "a false alarm: {audit:?}");
             let met = if audit.total().undecided > 0 { "an audit that decides in part" } else { "an audit" };
             world.lock().unwrap_or_else(PoisonError::into_inner).met.insert(met);
+            Ok(())
+        });
+        self.invocations.push(Invocation { number, task, slices: Vec::new(), payload: Bytes::new(), slow: false });
+    }
+
+    /// A mended record is redriven, be it set aside by then or not, or before.
+    fn begin_redrive(&mut self, origin: Origin, record: String) {
+        let (number, function) = self.function();
+        self.note(format!("#{number} begins: redrives {}-{} {}", origin.topic, origin.partition, origin.offset));
+        let (call, settings) = (Call { now_ms: self.settings.now_ms, deadline: None }, self.settings.clone());
+        let (calm, world) = (self.calm, Arc::clone(&self.world));
+        let task = tokio::spawn(async move {
+            let redriven = function.ledger.redrive(&origin, record, &settings, call).await;
+            match redriven.map_err(|error| chain(&error))? {
+                Redriven::Counted if !calm => {
+                    world.lock().unwrap_or_else(PoisonError::into_inner).met.insert("redriven");
+                }
+                Redriven::Counted | Redriven::Before | Redriven::Unknown | Redriven::Late => {}
+                other => panic!("a mended record is {other:?}"),
+            }
             Ok(())
         });
         self.invocations.push(Invocation { number, task, slices: Vec::new(), payload: Bytes::new(), slow: false });

@@ -8,10 +8,11 @@ use fastrand::Rng;
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use serde_json::{Value, json};
+use tidemark_model::Origin;
 use tidemark_model::stream::STREAMS;
 use tidemark_tests::arbitrary::{Sent, activity_stream, metric_stream, order_stream, product_event};
 use tidemark_tests::values::TAKEN_MS;
-use tidemark_tests::{base64, envelope};
+use tidemark_tests::{base64, envelope, product};
 
 /// One partition.
 pub(super) struct Partition {
@@ -66,6 +67,37 @@ pub(super) fn sent(rng: &mut Rng) -> Vec<Sent> {
     }
     rng.shuffle(&mut sent);
     sent
+}
+
+/// What a value that cannot be read is mended to.
+pub(super) fn mended(topic: &str) -> String {
+    match topic {
+        "analytics.metrics" => {
+            json!({"appId": "a", "metricName": "m", "metricType": "gauge", "value": 4.5}).to_string()
+        }
+        _ => product(900, "Created", TAKEN_MS, "mended", "c", "2.50", 3),
+    }
+}
+
+/// Every record that cannot be read, with its origin and what it is mended to.
+pub(super) fn broken(partitions: &[Partition]) -> impl Iterator<Item = (Origin, String)> {
+    let of = |partition: &Partition| {
+        let broken = partition.records.iter().filter(|record| record["value"] == *base64(b"broken"));
+        let mended = |record: &Value| {
+            let origin = Origin {
+                source: "arn:test".to_owned(),
+                epoch: 0,
+                topic: partition.topic.to_owned(),
+                partition: partition.number,
+                offset: record["offset"].as_i64().unwrap(),
+            };
+            let mut record = record.clone();
+            record["value"] = base64(mended(partition.topic).as_bytes()).into();
+            (origin, record.to_string())
+        };
+        broken.map(mended).collect::<Vec<_>>()
+    };
+    partitions.iter().flat_map(of)
 }
 
 pub(super) fn partitions(sent: &[Sent], rng: &mut Rng) -> Vec<Partition> {

@@ -95,8 +95,7 @@ fn check_truth(tables: &Tables, streams: &Streams, seed: u64) {
 
 /// I1, of rows that have no other source than the entities; and nothing is left pending.
 async fn check_sums(place: &Place, tables: &Tables, streams: &Streams, seed: u64) {
-    let of_entities =
-        |(key, _): &(Key, Measures)| !key.is_of("REJECTS") && (streams.identified || !key.is_of("METRIC"));
+    let of_entities = |(key, _): &(Key, Measures)| streams.identified || !key.is_of("METRIC");
     let (states, pending) = scanned(place).await;
     assert_eq!(pending, 0, "seed {seed}: plans left pending");
     let stored: Rows = tables.rows.iter().filter(|row| of_entities(row)).cloned().collect();

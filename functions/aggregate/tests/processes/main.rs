@@ -25,17 +25,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bytes::Bytes;
 use clap::Parser;
 use futures_util::future::join_all;
 use serde_json::Value;
+use tidemark_ledger::{Call, Ledger};
 use tidemark_local::cli::Options;
 use tidemark_local::stack::Stack;
+use tidemark_runtime::now_ms;
 use tidemark_tests::{root, say};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
-use crate::environment::{ENDED, Fate, Process, World};
+use crate::environment::{ENDED, Process, World};
 use crate::proxy::{Fault, Proxy, Tongue};
 use crate::runtime_api::RuntimeApi;
 use crate::source::Source;
@@ -115,9 +116,11 @@ async fn play(streams: &Streams, seed: u64, end: Instant, told: &mut Told) {
         dynamodb.calm().await;
         s3.calm().await;
         world.source.lock().unwrap().calm();
-        let processes = environments(&world, processes, end).await;
-        let process = processes.into_iter().flatten().next().unwrap_or_else(|| world.start());
-        world.invoke(process, Bytes::from_static(b"{\"job\": \"upkeep\"}"), Fate::Unharmed).await.1
+        environments(&world, processes, end).await;
+        // The function that archives does this on a schedule.
+        let options = tidemark_ledger::Options { top: TOP, ..tidemark_ledger::Options::default() };
+        let ledger = Ledger::new(stack.aggregate.ledger.store().clone(), options);
+        archive::upkeep(&ledger, Call { now_ms: now_ms(), deadline: None }).await.is_ok()
     };
     let kept_up = timeout(PATIENCE, calm).await;
 

@@ -26,11 +26,13 @@ const EXPIRING_MS: i64 = DAY_MS + DAY_MS / 12;
 pub(super) const RANK: &str = "rank";
 
 /// What a comparison goes by.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Rules {
     /// After the scans: what had expired when they came by is past its TTL then.
     pub(super) now_ms: i64,
     pub(super) nothing_forgotten: bool,
+    /// The views that are compared; all, if none is named.
+    pub(super) views: Vec<&'static str>,
 }
 
 /// What comparing all rows comes to.
@@ -93,12 +95,13 @@ impl Unlike {
 }
 
 /// Compares all rows, or those that are still open.
-pub(super) fn compare(look: &Look, rules: Rules, open: Option<&HashSet<Key>>) -> Compared {
+pub(super) fn compare(look: &Look, rules: &Rules, open: Option<&HashSet<Key>>) -> Compared {
     let is_there = |key: &Key| look.stored.contains_key(key) || look.unreadable.contains_key(key);
     let missing = look.computed.iter().filter(|(key, row)| !is_there(key) && !row.is_empty());
     let all = look.stored.keys().chain(look.unreadable.keys()).chain(missing.map(|(key, _)| key));
     let mut compared = Compared { views: look.uncompared.clone(), unlike: Vec::new() };
-    for key in all.filter(|key| open.is_none_or(|open| open.contains(*key))) {
+    let is_asked = |key: &Key| rules.views.is_empty() || rules.views.contains(&name_of(key));
+    for key in all.filter(|key| is_asked(key) && open.is_none_or(|open| open.contains(*key))) {
         let view = name_of(key);
         let counts = compared.views.entry(view).or_default();
         counts.rows += 1;
@@ -113,7 +116,7 @@ pub(super) fn compare(look: &Look, rules: Rules, open: Option<&HashSet<Key>>) ->
     compared
 }
 
-fn verdict(look: &Look, rules: Rules, key: &Key) -> Option<Verdict> {
+fn verdict(look: &Look, rules: &Rules, key: &Key) -> Option<Verdict> {
     if let Some(attribute) = look.unreadable.get(key) {
         let recomputed = look.computed.get(key).and_then(|row| row.find(attribute));
         return Some(Verdict::Unreadable(Difference { measure: attribute.clone(), stored: None, recomputed }));
@@ -124,7 +127,7 @@ fn verdict(look: &Look, rules: Rules, key: &Key) -> Option<Verdict> {
     }
 }
 
-fn of_entities(look: &Look, rules: Rules, view: &View, key: &Key) -> Option<Verdict> {
+fn of_entities(look: &Look, rules: &Rules, view: &View, key: &Key) -> Option<Verdict> {
     let nothing = Measures::default();
     let stored = look.stored.get(key);
     let computed = look.computed.get(key).unwrap_or(&nothing);

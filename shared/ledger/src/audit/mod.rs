@@ -62,13 +62,22 @@ pub struct AuditOptions {
     /// tombstones are kept for ever and always were, and no retention was ever changed. Then more in a row than
     /// its entities say is drift.
     pub nothing_forgotten: bool,
+    /// The views whose rows are compared; all, if none is named.
+    pub views: Vec<&'static str>,
     /// How far the present look has come.
     pub scanned: Arc<Scanned>,
 }
 
 impl Default for AuditOptions {
     fn default() -> Self {
-        Self { segments: 8, rounds: 3, repair: false, nothing_forgotten: false, scanned: Arc::default() }
+        Self {
+            segments: 8,
+            rounds: 3,
+            repair: false,
+            nothing_forgotten: false,
+            views: Vec::new(),
+            scanned: Arc::default(),
+        }
     }
 }
 
@@ -103,8 +112,8 @@ struct Stored {
     uncompared: Vec<(&'static str, usize)>,
 }
 
-/// What rows of no view are reported under: records that were set aside are counted there.
-const NO_VIEW: &str = "(rejects)";
+/// What rows of no view are reported under: of one that another release has.
+const NO_VIEW: &str = "(unknown)";
 
 /// Lanes whose plans are decoded beside each other: each takes many times its item's size.
 const DECODED: usize = 4;
@@ -167,10 +176,14 @@ impl<S: Store> Ledger<S> {
     ) -> Result<(), LedgerError> {
         let Auditing { options, requests, .. } = auditing;
         let look = self.look(options, requests).await?;
-        let rules = Rules { now_ms: auditing.now_ms(), nothing_forgotten: options.nothing_forgotten };
+        let rules = Rules {
+            now_ms: auditing.now_ms(),
+            nothing_forgotten: options.nothing_forgotten,
+            views: options.views.clone(),
+        };
         let open = findings.open(options.repair);
         let compared = off_thread(move || {
-            let compared = compare(&look, rules, open.as_ref());
+            let compared = compare(&look, &rules, open.as_ref());
             (look, open, compared)
         });
         let (look, open, mut compared) = compared.await.ok_or(LedgerError::Deadline)?;

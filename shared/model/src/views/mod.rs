@@ -34,6 +34,7 @@ pub const VIEWS: &[View] = &[
     activity::VIEW,
     event_totals::VIEW,
     metrics::VIEW,
+    rejects::VIEW,
 ];
 
 /// The sort key of rows that hold a current total.
@@ -167,7 +168,7 @@ pub fn rankings() -> impl Iterator<Item = &'static Ranking> {
     VIEWS.iter().filter_map(|view| view.ranking.as_ref())
 }
 
-/// The view that a row belongs to; `None` for what is counted beside the views.
+/// The view that a row belongs to; `None` for one of a view that this release does not have.
 pub fn view_of(row: &Key) -> Option<&'static View> {
     VIEWS.iter().find(|view| row.is_of(view.kind))
 }

@@ -1,5 +1,8 @@
 //! The run for people: tables, costs, and how to go on.
 
+mod audit;
+mod quarantine;
+
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -8,13 +11,17 @@ use archive::Daily;
 use comfy_table::{CellAlignment, Table, presets::UTF8_FULL_CONDENSED};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
-use tidemark_archive::manifest::Holds;
-use tidemark_ledger::{Audit, Erased};
+use tidemark_archive::manifest::{Holds, Manifest};
+use tidemark_ledger::Erased;
 use tidemark_model::Decimal;
 
 use crate::document::Document;
 use crate::play::Played;
+use crate::restore::Restored;
 use crate::stack::{BUCKET, Stack};
+
+pub use audit::{audit, rebuilt};
+pub use quarantine::{quarantine, redriven, set_aside};
 
 /// Rows of a table that are shown.
 const SHOWN: usize = 10;
@@ -101,57 +108,15 @@ pub fn snapshot(daily: &Daily, stack: &Stack) -> String {
     )
 }
 
-/// What an audit found: drifted numbers, a table of the views, and the verdict.
-pub fn audit(audit: &Audit) -> String {
-    let mut text = String::new();
-    if !audit.drift.is_empty() {
-        let mut table = ruled();
-        table.set_header(["view", "row", "number", "stored", "recomputed", ""]);
-        for drift in &audit.drift {
-            let number = |n: Option<Decimal>| n.map_or("none".to_owned(), |n| n.to_string());
-            table.add_row([
-                drift.view.to_owned(),
-                format!("{} {}", drift.pk, drift.sk),
-                drift.measure.clone(),
-                number(drift.stored),
-                number(drift.recomputed),
-                match (drift.repaired, drift.unreadable) {
-                    (true, _) => "repaired",
-                    (_, true) => "unreadable",
-                    _ => "",
-                }
-                .to_owned(),
-            ]);
-        }
-        right_aligned(&mut table, 3..5);
-        let _infallible = writeln!(text, "{table}");
-    }
-    let mut table = ruled();
-    table.set_header(["view", "rows", "drifted", "repaired", "undecided", "skipped", "forgotten"]);
-    for (view, found) in &audit.views {
-        let counts = [found.rows, found.drifted, found.repaired, found.undecided, found.skipped, found.forgotten];
-        table.add_row(std::iter::once((*view).to_owned()).chain(counts.map(|n| n.to_string())));
-    }
-    right_aligned(&mut table, 1..7);
-    let total = audit.total();
-    let verdict = match (audit.remaining(), total.drifted) {
-        (0, 0) => format!("No drift in {} rows", total.rows),
-        (0, drifted) => format!("Repaired: {drifted} of {} rows had drifted", total.rows),
-        (remaining, _) => {
-            format!("DRIFT: {remaining} of {} rows differ from what the entities add up to", total.rows)
-        }
-    };
-    let undecided = match total.undecided {
-        0 => String::new(),
-        rows => format!("; {rows} are undecided, because invocations moved them at each look"),
-    };
-    let unfinished = if audit.unfinished { "; UNFINISHED, for the error above" } else { "" };
-    let _infallible = write!(
-        text,
-        "{table}\n{verdict}{undecided}{unfinished} (entities {}, looks {}, read units {:.0}, write units {:.0}).",
-        audit.entities, audit.rounds, audit.read_units, audit.write_units
-    );
-    text
+/// What was restored, and how to go on.
+pub fn restored(manifest: &Manifest, restored: &Restored) -> String {
+    let Restored { rows, entities, lanes, plans } = restored;
+    format!(
+        "Restored {rows} rows and {entities} entities of run {}, carried on by {plans} plans to the cut of {lanes} \
+         lanes.\nDeliver from there, or from the start: what is in them changes nothing. Retention settings and API \
+         keys are no part of an archive.",
+        manifest.run,
+    )
 }
 
 /// What an erasure did, or would do.
