@@ -6,6 +6,9 @@
 -- A day (`dt`) has all of a view's rows as of that day: whoever names no day counts each row once for every day. Days
 -- are projected, not listed: nothing has to be added to a table when a day is. They end with tomorrow, because NOW is
 -- in UTC and the archive's days are those of TIME_ZONE.
+--
+-- Beside a view's own columns stand `pk` and `sk`, the row's key; `expires`, when the row may be forgotten; `others`,
+-- numbers without a column, such as the buckets of a metric's sketch; and `marks`, by lane, the last plan in the row.
 
 CREATE DATABASE IF NOT EXISTS `tidemark`;
 
@@ -322,7 +325,14 @@ SELECT dt, total_orders, total_revenue, unique_customers
 FROM tidemark.summary WHERE dt BETWEEN '${DATE}' AND '${DATE}'
 ORDER BY dt;
 
--- What was set aside, and why. A batch that came again may stand in two files.
+-- Records that were set aside, and how many of them count by now.
+
+SELECT topic, records, redriven
+FROM tidemark.rejects WHERE dt = '${DATE}'
+ORDER BY topic;
+
+-- What was set aside, and why. A batch that came again may stand in two files, and what was mended lies beside them,
+-- without a reason.
 
 SELECT topic, reason, count(*) AS records
 FROM (

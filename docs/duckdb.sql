@@ -72,6 +72,11 @@ SELECT unnest(data, recursive := true) FROM (FROM documents('/analytics/daily_sa
   'generated_at': 'TIMESTAMP', 'data': 'STRUCT(date DATE, order_count BIGINT, total_amount DECIMAL(38, 2))[]'
 }) ORDER BY generated_at DESC LIMIT 1);
 
+-- Records that were set aside, and how many of them count by now.
+SELECT topic, records, redriven
+FROM archived('rejects') WHERE dt = getvariable('day')
+ORDER BY topic;
+
 -- What was set aside, and why. A batch that came again may stand in two files.
 SELECT topic, reason, count(DISTINCT (source, epoch, partition, "offset")) AS records
 FROM documents('/quarantine/**/*.jsonl', {

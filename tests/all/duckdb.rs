@@ -172,6 +172,11 @@ async fn the_recipe_of_duckdb_reads_the_truth() {
         aside.map(|found| ((text(&found["topic"]), text(&found["reason"])), row(found, &["records"])[0])).collect();
     assert_eq!(aside, archived.rejects);
     assert_eq!(aside.values().sum::<i64>(), 3);
+    let mut by_topic = Figures::new();
+    for ((topic, _), records) in aside {
+        by_topic.entry(topic).or_insert_with(|| vec![0, 0])[0] += records;
+    }
+    assert_eq!(figures(&answers, "topic", &["records", "redriven"]), by_topic, "none is redriven");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -235,6 +240,7 @@ async fn every_row_of_every_view_is_in_its_files_under_the_columns_and_types_tha
     for columns in [
         ["seller_id", "active_products", "total_value"],
         ["sales_date", "order_count", "total_amount"],
+        ["topic", "records", "redriven"],
         ["topic", "reason", "records"],
     ] {
         assert_eq!(answer(&of_athena, &columns), answer(&of_duckdb, &columns));
