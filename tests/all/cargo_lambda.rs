@@ -10,15 +10,7 @@ use clap::Parser;
 use serde_json::Value;
 use tidemark_local::cli::Options;
 use tidemark_local::stack::Stack;
-use tidemark_tests::{documents, root};
-
-/// Where CONTRIBUTING.md says to install it, or the PATH.
-fn cargo_lambda() -> Option<PathBuf> {
-    let here = root().join(".venv/bin/cargo-lambda");
-    let on_path =
-        std::env::var_os("PATH").into_iter().flat_map(|path| std::env::split_paths(&path).collect::<Vec<_>>());
-    std::iter::once(here).chain(on_path.map(|folder| folder.join("cargo-lambda"))).find(|program| program.exists())
-}
+use tidemark_tests::{documents, program, root};
 
 /// A process with its children, stopped at the end of the test.
 struct Group(Child);
@@ -43,11 +35,7 @@ fn environment(folder: &Path, stack: &Stack) -> PathBuf {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_function_answers_an_invocation_by_hand() {
-    let Some(cargo_lambda) = cargo_lambda() else {
-        assert!(std::env::var_os("CI").is_none(), "CI installs cargo-lambda");
-        println!("skipped: cargo-lambda is not installed (see CONTRIBUTING.md)");
-        return;
-    };
+    let Some(cargo_lambda) = program(".venv", "cargo-lambda") else { return };
     let stack = Stack::start(&Options::parse_from(["tidemark"])).await.unwrap();
     let folder = tempfile::tempdir().unwrap();
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();

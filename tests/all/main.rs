@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod athena;
 mod audit;
 mod audit_limits;
 mod bad_input;
@@ -11,6 +12,7 @@ mod commit_model;
 mod cut;
 mod days;
 mod decoded;
+mod duckdb;
 mod endpoint;
 mod erasure;
 mod erasure_laws;

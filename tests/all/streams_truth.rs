@@ -22,12 +22,13 @@ fn logs(stream: &str, values: &[Vec<u8>]) -> Vec<Log> {
     feed::logs_of(stream, values.iter().map(Vec::as_slice), 4)
 }
 
-fn truth(name: &str) -> Value {
+/// A truth file.
+pub(crate) fn truth(name: &str) -> Value {
     serde_json::from_str(&std::fs::read_to_string(fixture_path(name)).unwrap()).unwrap()
 }
 
 /// A decimal in units as whole cents.
-fn cents(n: &Value) -> i64 {
+pub(crate) fn cents(n: &Value) -> i64 {
     let n: rust_decimal::Decimal = n.as_str().unwrap().parse().unwrap();
     (n * rust_decimal::Decimal::ONE_HUNDRED).normalize().to_string().parse().unwrap()
 }

@@ -128,6 +128,20 @@ pub fn say(text: &str) {
     writeln!(std::io::stderr(), "{text}").ok();
 }
 
+/// A program of a virtual environment that CONTRIBUTING.md says how to make, or of the `PATH`. Without it a test is
+/// skipped, and says so; CI has to have it.
+pub fn program(environment: &str, name: &str) -> Option<PathBuf> {
+    let here = root().join(environment).join("bin").join(name);
+    let on_path =
+        std::env::var_os("PATH").into_iter().flat_map(|path| std::env::split_paths(&path).collect::<Vec<_>>());
+    let found = std::iter::once(here).chain(on_path.map(|folder| folder.join(name))).find(|program| program.exists());
+    if found.is_none() {
+        assert!(std::env::var_os("CI").is_none(), "CI installs {name}");
+        say(&format!("skipped: {name} is not installed (see CONTRIBUTING.md)"));
+    }
+    found
+}
+
 pub fn fixture_path(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name)
 }

@@ -19,7 +19,7 @@ use columns::Columns;
 pub use pieces::pieces;
 pub use read::Remote;
 pub use rows::{ArchivedRow, RowReader, push_row, row_columns, row_table};
-pub use states::{StateReader, push_state, state_table};
+pub use states::{STATE_COLUMNS, StateReader, push_state, state_table};
 
 /// Digits of every decimal, all in all: what a DynamoDB number holds.
 pub const DECIMAL_DIGITS: u32 = 38;

@@ -6,7 +6,7 @@
 //! | `pk`, `sk` | text | the row's key |
 //! | the view's own | text, whole number or DECIMAL(38, 12) | as the view says |
 //! | `expires` | timestamp in ms, UTC | when the row may be forgotten, if ever |
-//! | `more` | map to DECIMAL(38, 12) | numbers without a column, such as the buckets of a sketch |
+//! | `others` | map to DECIMAL(38, 12) | numbers without a column, such as the buckets of a sketch |
 //! | `marks` | map to whole numbers | by lane, the seq of the last plan that is in the row |
 
 use std::fmt::Write;
@@ -46,7 +46,7 @@ pub fn row_columns(view: &View) -> Vec<(&'static str, String)> {
     let before = [("pk", "string".to_owned()), ("sk", "string".to_owned())];
     let after = [
         ("expires", "timestamp".to_owned()),
-        ("more", format!("map<string, {}>", decimal())),
+        ("others", format!("map<string, {}>", decimal())),
         ("marks", "map<string, bigint>".to_owned()),
     ];
     before.into_iter().chain(own).chain(after).collect()
@@ -89,10 +89,10 @@ pub fn push_row<'a>(
             Part::Pk(_) | Part::Sk(_) | Part::SkPairs(_) => false,
         })
     };
-    let more: Vec<(&str, Decimal)> =
+    let others: Vec<(&str, Decimal)> =
         measures.iter().filter(|(name, n)| *name != TTL && !has_column(name, *n)).collect();
     row.optional_whole(measures.expires_ms());
-    row.decimals(more.into_iter());
+    row.decimals(others.into_iter());
     row.wholes(marks.map(|(lane, seq)| (lane, i64::try_from(seq).unwrap_or(i64::MAX))));
 }
 
@@ -123,7 +123,7 @@ impl RowReader {
                 ("sk", field) => row.key.sk = text(name, field)?.into(),
                 ("expires", Field::Null) => {}
                 ("expires", field) => row.measures.add(TTL, Decimal::whole(whole(name, field)? / 1_000)),
-                ("more", field) => {
+                ("others", field) => {
                     for (measure, n) in map(name, field)? {
                         row.measures.add(text(name, measure)?, decimal(name, n)?);
                     }
@@ -186,7 +186,7 @@ fn schema(view: &View) -> String {
     };
     schema
         + " optional int64 expires (TIMESTAMP(MILLIS,true));"
-        + &map("more", &decimal("value"))
+        + &map("others", &decimal("value"))
         + &map("marks", "int64 value")
         + " }"
 }

@@ -23,6 +23,17 @@ const SCHEMA: &str = "message entity {
     optional int64 expires (TIMESTAMP(MILLIS,true)); required binary state (STRING);
 }";
 
+/// What the columns of entities are, in their order: name and SQL type.
+pub const STATE_COLUMNS: [(&str, &str); 7] = [
+    ("pk", "string"),
+    ("sk", "string"),
+    ("kind", "string"),
+    ("counter", "bigint"),
+    ("version", "string"),
+    ("expires", "timestamp"),
+    ("state", "string"),
+];
+
 /// An empty table of entities.
 ///
 /// # Errors

@@ -78,7 +78,7 @@ pub enum Source {
 /// A column of a view's rows, as archives show them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Column {
-    /// Its name, unlike every other of the view, and no word of SQL.
+    /// Its name, unlike every other of the view, and no word that Athena reserves.
     pub name: &'static str,
     /// What it shows.
     pub of: Part,
