@@ -132,7 +132,7 @@ pub async fn restore<S: Store, O: ObjectStore + Clone + 'static>(
     restored.entities += rest.entities.len();
     restored.rows += rest.rows.len();
     progress.set_message("rankings");
-    ledger.refresh_rankings(call).await?;
+    ledger.end_restore(call).await?;
     progress.finish_and_clear();
     Ok(restored)
 }
