@@ -116,9 +116,9 @@ pub fn restored(manifest: &Manifest, restored: &Restored) -> String {
         rows => format!("NOT IN IT: {rows} rows that could not be read when it was made; audit the tables.\n"),
     };
     format!(
-        "{lacking}Restored {rows} rows and {entities} entities of run {}, carried on by {plans} plans to the cut of {lanes} \
-         lanes.\nDeliver from there, or from the start: what is in them changes nothing. Retention settings and API \
-         keys are no part of an archive.",
+        "{lacking}Restored {rows} rows and {entities} entities of run {}, carried on by {plans} plans to the cut of \
+         {lanes} lanes.\nDeliver from there, or from the start: what is in them changes nothing. Retention settings \
+         and API keys are no part of an archive.",
         manifest.run,
     )
 }
