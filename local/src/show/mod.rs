@@ -113,7 +113,7 @@ pub fn restored(manifest: &Manifest, restored: &Restored) -> String {
     let Restored { rows, entities, lanes, plans } = restored;
     let lacking = match manifest.unreadable {
         0 => String::new(),
-        rows => format!("NOT IN IT: {rows} rows that could not be read when it was made; audit the tables.\n"),
+        lost => format!("NOT IN IT: {lost} rows that could not be read when it was made; audit the tables.\n"),
     };
     format!(
         "{lacking}Restored {rows} rows and {entities} entities of run {}, carried on by {plans} plans to the cut of \
