@@ -9,6 +9,7 @@ use tidemark_archive::manifest::{File, Holds, Manifest};
 use tidemark_archive::parquet::{RowReader, StateReader, pieces};
 use tidemark_archive::{ObjectStore, documents, layout, verify};
 use tidemark_ledger::{Call, Cursors, LaneId, Ledger, Logged, Redo, Row, Store};
+use tidemark_model::views::View;
 use tidemark_runtime::now_ms;
 
 use crate::deployment::{self, Opened};
@@ -87,6 +88,9 @@ pub async fn restore<S: Store, O: ObjectStore + Clone + 'static>(
     for file in manifest.files.iter().filter(|file| !matches!(file.holds, Holds::Snapshot | Holds::Report)) {
         progress.set_message(format!("verifying {}", file.key));
         verify(objects, file).await?;
+        if file.holds == Holds::Rows {
+            view(file)?;
+        }
     }
     let mut restored = Restored::default();
     let end: Cursors = serde_json::from_slice(&whole(objects, lanes).await?)?;
@@ -110,8 +114,7 @@ pub async fn restore<S: Store, O: ObjectStore + Clone + 'static>(
         progress.inc(piece.len() as u64);
     }
     for file in files(Holds::Rows) {
-        let view = file.view.as_deref().and_then(documents::view);
-        let view = view.ok_or_else(|| format!("file {} is of no view of this release", file.key))?;
+        let view = view(file)?;
         progress.set_message(view.name);
         let mut rows = pieces(objects, vec![(file.key.clone(), file.bytes)], move |file| RowReader::new(view, file));
         while let Some(piece) = rows.recv().await {
@@ -132,9 +135,15 @@ pub async fn restore<S: Store, O: ObjectStore + Clone + 'static>(
     restored.entities += rest.entities.len();
     restored.rows += rest.rows.len();
     progress.set_message("rankings");
-    ledger.refresh_rankings(call).await?;
+    ledger.end_restore(call).await?;
     progress.finish_and_clear();
     Ok(restored)
+}
+
+/// The view whose rows a file holds.
+fn view(file: &File) -> Result<&'static View, String> {
+    let view = file.view.as_deref().and_then(documents::view);
+    view.ok_or_else(|| format!("file {} is of no view of this release; restore it by the one that wrote it", file.key))
 }
 
 async fn whole(objects: &impl ObjectStore, file: &File) -> Result<Vec<u8>, Box<dyn Error>> {

@@ -12,7 +12,7 @@ use tidemark_ledger::{Cursors, Cut, Ledger, LedgerError, Logged, Options, Row, S
 use tidemark_local::stack::Stack;
 use tidemark_local::{cli, tables};
 use tidemark_model::fold::sum;
-use tidemark_model::{Key, Known, Measures, Rows, Settings};
+use tidemark_model::{Decimal, Key, Known, Measures, Rows, Settings};
 use tidemark_tests::archived::{Archived, Carried, archive, archive_from};
 use tidemark_tests::faulty::{Fault, Faulty};
 use tidemark_tests::memory::{MemoryObjects, MemoryStore};
@@ -60,6 +60,11 @@ fn check_sums(carried: &Carried) {
 
 fn rows(store: &MemoryStore) -> Vec<(Key, Measures)> {
     store.tables().rows.into_iter().filter(|(_, row)| !row.is_empty()).collect()
+}
+
+/// The places of rows in rankings.
+fn ranks(store: &MemoryStore) -> Vec<Option<Decimal>> {
+    store.items().rows.values().filter(|row| !row.measures.is_empty()).map(|row| row.rank).collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -196,15 +201,27 @@ async fn a_restore_that_meets_a_fault_anywhere_is_repeated() {
             };
             assert_eq!(entities(&restored), entities(&store), "{fault:?} at {at}");
             assert_eq!(restored.items().cursors, store.items().cursors, "{fault:?} at {at}");
-            let ranks = |store: &MemoryStore| -> Vec<_> {
-                store.items().rows.values().filter(|row| !row.measures.is_empty()).map(|row| row.rank).collect()
-            };
             assert_eq!(ranks(&restored), ranks(&store), "{fault:?} at {at}: all have their places");
             if faulty.sent() <= at {
                 break;
             }
         }
     }
+}
+
+/// What is restored after a floor was set would have no place.
+#[tokio::test]
+async fn upkeep_beside_a_restore_costs_no_row_its_place() {
+    let (store, archived) = archived().await;
+    let carried = archived.carried();
+    let restored = MemoryStore::default();
+    let restoring = ledger(restored.clone());
+    restoring.begin_restore(&carried.end, call()).await.unwrap();
+    restoring.refresh_rankings(call()).await.unwrap();
+    restoring.restore_entities(&carried.entities, call()).await.unwrap();
+    restoring.restore_rows(&carried.rows, call()).await.unwrap();
+    restoring.end_restore(call()).await.unwrap();
+    assert_eq!(ranks(&restored), ranks(&store));
 }
 
 #[tokio::test]

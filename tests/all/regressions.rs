@@ -1,6 +1,10 @@
 //! What broke once, by name.
 
+use std::iter::Empty;
+
 use serde_json::{Value, json};
+use tidemark_archive::parquet::{ParquetError, Remote, StateReader, pieces};
+use tidemark_archive::{ArchiveError, ObjectStore};
 use tidemark_model::Settings;
 use tidemark_tests::memory::{MemoryObjects, MemoryStore};
 use tidemark_tests::values::{TAKEN_MS, change, item, order, tracked, with};
@@ -161,4 +165,25 @@ async fn words_are_no_amounts() {
     assert_eq!(report.rejects.len(), 3);
     let item = change("order_items", "c", 1, Value::Null, item(1, 7, 1, "2.50")).to_string();
     assert_eq!(handle(&function, invocation("db.public.order_items", 0, 0, &[item])).await.rejects, []);
+}
+
+/// It was read for ever, from beyond its end.
+#[tokio::test]
+async fn a_file_that_is_shorter_than_its_manifest_says_is_no_end_of_records() {
+    let objects = MemoryObjects::default();
+    objects.put("short", "", vec![0; 10]).await.unwrap();
+    let mut read = pieces(&objects, vec![("short".to_owned(), 100)], StateReader::new);
+    let error = read.recv().await.unwrap().unwrap_err();
+    assert!(matches!(&error, ArchiveError::Table { key, .. } if key == "short"), "{error:?}");
+    assert!(read.recv().await.is_none());
+}
+
+/// The records of a file ended where its reader panicked, and a restore went on without the others.
+#[tokio::test]
+async fn a_reader_that_panics_is_no_end_of_records() {
+    type Records = Empty<Result<(), ParquetError>>;
+    let open = |_: Remote<MemoryObjects>| -> Result<Records, ParquetError> { panic!("torn") };
+    let mut read = pieces(&MemoryObjects::default(), vec![("torn".to_owned(), 100)], open);
+    let error = read.recv().await.unwrap().unwrap_err();
+    assert!(matches!(&error, ArchiveError::Table { key, .. } if key == "torn"), "{error:?}");
 }

@@ -98,6 +98,6 @@ impl Carried {
         ledger.begin_restore(&self.end, call).await?;
         ledger.restore_entities(&self.entities, call).await?;
         ledger.restore_rows(&self.rows, call).await?;
-        ledger.refresh_rankings(call).await.map(drop)
+        ledger.end_restore(call).await
     }
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::stream::{BoxStream, SelectAll, StreamExt, select_all, unfold};
+use futures_util::stream::{BoxStream, SelectAll, Stream, StreamExt, select_all, unfold};
 use serde::Serialize;
 use tidemark_archive::manifest::{Holds, Manifest};
 use tidemark_archive::parquet::{push_row, push_state, row_table, state_table};
@@ -17,7 +17,7 @@ use tidemark_ledger::dynamo::{DynamoStore, is_kept};
 use tidemark_ledger::{Answer, Call, LedgerError, Metered, Row, Segment, Store, StoreError, Units};
 use tidemark_model::Key;
 use tidemark_model::views::{VIEWS, view_of};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use crate::output::Output;
 use crate::pace::Pace;
@@ -162,7 +162,7 @@ impl<O: ObjectStore + Clone + 'static> Archive<DynamoStore, O> {
         let mut scan = Scan::new(held, self.options.read_units, stop);
         let mut pages =
             self.pages(&scan, call, move |segment, after| async move { store.rows(segment, after.as_ref()).await });
-        while let Some(page) = pages.next().await {
+        while let Some(page) = scan.next(&mut pages).await {
             let page = page?;
             counts.spend(page.units);
             for (key, row) in &page.found {
@@ -205,7 +205,7 @@ impl<O: ObjectStore + Clone + 'static> Archive<DynamoStore, O> {
         let mut scan = Scan::new(held, self.options.read_units, stop);
         let mut pages =
             self.pages(&scan, call, move |segment, after| async move { store.states(segment, after.as_ref()).await });
-        while let Some(page) = pages.next().await {
+        while let Some(page) = scan.next(&mut pages).await {
             let page = page?;
             counts.spend(page.units);
             for (key, known) in &page.found {
@@ -275,15 +275,27 @@ struct Scan {
     positions: Vec<Position>,
     pace: Arc<Pace>,
     stop: Option<Instant>,
+    /// Whether a page is done.
+    has_begun: bool,
 }
 
 impl Scan {
     fn new(held: &Held, read_units: f64, stop: Option<Instant>) -> Self {
-        Self { positions: held.run.positions.clone(), pace: Arc::new(Pace::new(read_units)), stop }
+        Self { positions: held.run.positions.clone(), pace: Arc::new(Pace::new(read_units)), stop, has_begun: false }
+    }
+
+    /// The next page, unless the time is up before it comes, be it throttled or kept back by the pace. The first
+    /// is waited for: every invocation comes further.
+    async fn next<P>(&self, pages: &mut (impl Stream<Item = P> + Unpin)) -> Option<P> {
+        match self.stop.filter(|_| self.has_begun) {
+            Some(stop) => timeout_at(stop, pages.next()).await.ok().flatten(),
+            None => pages.next().await,
+        }
     }
 
     /// A page of a segment is done; whether the time is up.
     fn has_come(&mut self, number: usize, next: Option<Key>) -> bool {
+        self.has_begun = true;
         if let Some(position) = self.positions.get_mut(number) {
             *position = next.map_or(Position::End, Position::After);
         }
@@ -324,4 +336,23 @@ fn claimant<'a>(caller: Caller<'a>, call: Call) -> Claimant<'a> {
 /// The key of a part, by the invocation that wrote it.
 fn part(folder: &str, number: u32) -> String {
     format!("{folder}part-{number:05}.parquet")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::stream::repeat;
+    use tokio::time::sleep;
+
+    /// The invocation was ended while it waited, and all that it had scanned was given up: again and again.
+    #[tokio::test(start_paused = true)]
+    async fn a_page_that_does_not_come_in_time_is_left_to_another_invocation() {
+        let (pace, stop) = (Arc::new(Pace::new(1.0)), Instant::now() + 3 * RESERVE);
+        let mut scan = Scan { positions: vec![Position::Start], pace, stop: Some(stop), has_begun: false };
+        let mut pages = repeat(()).then(|()| sleep(2 * RESERVE)).boxed();
+        assert_eq!(scan.next(&mut pages).await, Some(()));
+        assert!(!scan.has_come(0, Some(Key::of("ROW", "1", "X"))));
+        assert_eq!(scan.next(&mut pages).await, None);
+        assert!(Instant::now() < stop + RESERVE);
+    }
 }

@@ -111,10 +111,14 @@ pub fn snapshot(daily: &Daily, stack: &Stack) -> String {
 /// What was restored, and how to go on.
 pub fn restored(manifest: &Manifest, restored: &Restored) -> String {
     let Restored { rows, entities, lanes, plans } = restored;
+    let lacking = match manifest.unreadable {
+        0 => String::new(),
+        lost => format!("NOT IN IT: {lost} rows that could not be read when it was made; audit the tables.\n"),
+    };
     format!(
-        "Restored {rows} rows and {entities} entities of run {}, carried on by {plans} plans to the cut of {lanes} \
-         lanes.\nDeliver from there, or from the start: what is in them changes nothing. Retention settings and API \
-         keys are no part of an archive.",
+        "{lacking}Restored {rows} rows and {entities} entities of run {}, carried on by {plans} plans to the cut of \
+         {lanes} lanes.\nDeliver from there, or from the start: what is in them changes nothing. Retention settings \
+         and API keys are no part of an archive.",
         manifest.run,
     )
 }

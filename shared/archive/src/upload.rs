@@ -106,16 +106,18 @@ impl Uploaded {
 /// # Errors
 /// If it cannot be read, or is another than the manifest says.
 pub async fn verify(objects: &impl ObjectStore, file: &File) -> Result<(), ArchiveError> {
+    let replaced = || ArchiveError::Replaced { key: file.key.clone() };
+    // First: beyond the end of a shorter file nothing can be read.
+    if objects.size(&file.key).await? != Some(file.bytes) {
+        return Err(replaced());
+    }
     let (mut digest, mut at) = (Sha256::new(), 0);
     while at < file.bytes {
         let end = file.bytes.min(at + PART_BYTES as u64);
         digest.update(objects.get_range(&file.key, at..end).await?);
         at = end;
     }
-    if objects.size(&file.key).await? == Some(file.bytes) && hex(&digest.finalize()) == file.sha256 {
-        return Ok(());
-    }
-    Err(ArchiveError::Replaced { key: file.key.clone() })
+    if hex(&digest.finalize()) == file.sha256 { Ok(()) } else { Err(replaced()) }
 }
 
 /// The SHA-256 of a whole object, as manifests show it.

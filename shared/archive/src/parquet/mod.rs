@@ -41,7 +41,7 @@ impl TableWriter {
             .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
             .set_statistics_enabled(EnabledStatistics::Chunk)
             .set_offset_index_disabled(true)
-            .set_created_by(concat!("tidemark ", env!("CARGO_PKG_VERSION")).to_owned())
+            .set_created_by(concat!("tidemark version ", env!("CARGO_PKG_VERSION")).to_owned())
             .build();
         let schema = Arc::new(parse_message_type(schema)?);
         Ok(Self { writer: SerializedFileWriter::new(Vec::new(), schema, Arc::new(properties))?, group })

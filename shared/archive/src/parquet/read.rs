@@ -93,10 +93,13 @@ impl<O: ObjectStore> ChunkReader for Remote<O> {
             let block = self.block(at / BLOCK_BYTES)?;
             let from = (at % BLOCK_BYTES) as usize;
             let to = block.len().min(from + (end - at) as usize);
-            if to - from == length {
+            let Some(read) = block.get(from..to).filter(|read| !read.is_empty()) else {
+                return Err(ParquetError::EOF(format!("object {} has become shorter while it is read", self.key)));
+            };
+            if read.len() == length {
                 return Ok(block.slice(from..to));
             }
-            bytes.extend_from_slice(block.get(from..to).unwrap_or_default());
+            bytes.extend_from_slice(read);
         }
         Ok(bytes.freeze())
     }

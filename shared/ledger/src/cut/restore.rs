@@ -21,7 +21,7 @@ const UNREACHED: Decimal = Decimal::whole(i64::MAX);
 
 impl<S: Store> Ledger<S> {
     /// Begins to restore a cut whose end is given. Entities and rows come after this, in any order; then
-    /// [`Ledger::refresh_rankings`], and the records above each lane's `through`, or all of them.
+    /// [`Ledger::end_restore`], and the records above each lane's `through`, or all of them.
     ///
     /// # Errors
     /// If a request fails, or the tables hold anything but this cut: then nothing was written.
@@ -64,6 +64,26 @@ impl<S: Store> Ledger<S> {
         let (store, requests) = (&self.store, &requests);
         let creates: Vec<_> = rows.map(|(key, row)| requests.send(move || store.create_row(key, row, &[]))).collect();
         stream::iter(creates).buffer_unordered(self.options.concurrency).try_for_each(|_| async { Ok(()) }).await
+    }
+
+    /// Ends a restore: gives the rows their places in rankings. Upkeep may have set floors by a part of them, and
+    /// what came later has no place then, so floors are first raised anew.
+    ///
+    /// # Errors
+    /// If a request fails; a repetition goes on.
+    pub async fn end_restore(&self, call: Call) -> Result<(), LedgerError> {
+        let requests = self.requests(call);
+        for ranking in rankings() {
+            loop {
+                let old = requests.send(|| self.store.read_floor(ranking)).await?;
+                if (old.floor, old.shown) == (Some(UNREACHED), Some(UNREACHED)) {
+                    break;
+                }
+                let raised = Floor { floor: Some(UNREACHED), shown: Some(UNREACHED), refreshed: old.refreshed + 1 };
+                requests.send(|| self.store.set_floor(ranking, old, raised)).await?;
+            }
+        }
+        self.refresh_rankings(call).await.map(drop)
     }
 
     async fn check_empty(&self, requests: &Requests) -> Result<(), LedgerError> {
