@@ -17,7 +17,7 @@ use tidemark_tests::{aggregate, documents, fixture_lines, fixture_path};
 
 const ORDERS: [&str; 3] = ["cdc_deployed.ndjson.gz", "cdc_flatstr.ndjson.gz", "cdc_envelope.ndjson.gz"];
 
-fn logs(stream: &str, values: &[Vec<u8>]) -> Vec<Log> {
+pub(crate) fn logs(stream: &str, values: &[Vec<u8>]) -> Vec<Log> {
     let stream = STREAMS.iter().find(|known| known.name == stream).unwrap();
     feed::logs_of(stream, values.iter().map(Vec::as_slice), 4)
 }
@@ -62,7 +62,7 @@ fn sorted(value: &Value) -> Value {
     }
 }
 
-fn check_orders(tables: &Tables, what: &str) {
+pub(crate) fn check_orders(tables: &Tables, what: &str) {
     let (views, truth, totals) = (documents(tables), truth("cdc_views_truth.json"), truth("cdc_truth.json"));
     for (view, id, fields, expected) in [
         ("dailySales", "date", [("order_count", whole as fn(&Value) -> i64), ("total_amount", cents)], "daily_sales"),
@@ -81,7 +81,7 @@ fn check_orders(tables: &Tables, what: &str) {
     assert_eq!(whole(&summary["unique_products_sold"]), truth["products"].as_object().unwrap().len() as i64, "{what}");
 }
 
-fn check_tracked(tables: &Tables, what: &str) {
+pub(crate) fn check_tracked(tables: &Tables, what: &str) {
     let views = documents(tables);
     let apps: Map<String, Value> = views["apps"]
         .as_array()

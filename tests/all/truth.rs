@@ -16,14 +16,14 @@ use tidemark_tests::{aggregate, catalogue, fixture_lines, fixture_path, oracle};
 const FORMS: [&str; 2] = ["products_contract.ndjson.gz", "products_producer.ndjson.gz"];
 
 /// The truth file's figures, in its own units.
-fn truth() -> Value {
+pub(crate) fn truth() -> Value {
     let text = std::fs::read_to_string(fixture_path("products_truth.json")).unwrap();
     let truth: Value = serde_json::from_str(&text).unwrap();
     json!({"seller": truth["seller"], "category": truth["category"], "lowStock": truth["lowStock"], "count": truth["lowStockCount"]})
 }
 
 /// The views in the truth file's units: money in cents.
-fn figures(views: &Value) -> Value {
+pub(crate) fn figures(views: &Value) -> Value {
     let number = |value: &Value| value.as_str().unwrap().parse::<rust_decimal::Decimal>().unwrap();
     let whole = |n: rust_decimal::Decimal| -> u64 { n.round_dp(6).normalize().to_string().parse().unwrap() };
     let cents = |value: &Value| whole(number(value) * rust_decimal::Decimal::ONE_HUNDRED);
@@ -45,7 +45,7 @@ fn figures(views: &Value) -> Value {
 }
 
 /// Both sides with their keys in order.
-fn check(found: &Value, expected: &Value, what: &str) {
+pub(crate) fn check(found: &Value, expected: &Value, what: &str) {
     for part in ["seller", "category", "lowStock", "count"] {
         let sorted = |v: &Value| match v {
             Value::Object(o) => serde_json::to_value(o.iter().collect::<BTreeMap<_, _>>()).unwrap(),
@@ -55,7 +55,7 @@ fn check(found: &Value, expected: &Value, what: &str) {
     }
 }
 
-fn logs(values: &[Vec<u8>], partitions: i32) -> Vec<Log> {
+pub(crate) fn logs(values: &[Vec<u8>], partitions: i32) -> Vec<Log> {
     feed::logs_of(&STREAMS[0], values.iter().map(Vec::as_slice), partitions)
 }
 

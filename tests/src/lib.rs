@@ -10,6 +10,7 @@ pub mod memory;
 mod objects;
 pub mod oracle;
 pub mod values;
+pub mod watched;
 
 use std::io::{Read, Write};
 use std::path::PathBuf;
@@ -68,8 +69,12 @@ pub async fn fail<S: Store, O: ObjectStore>(function: &Aggregate<S, O>, payload:
 
 /// All views as one JSON value; numbers as text, so that nothing passes through a float.
 pub fn documents(tables: &Tables) -> Value {
-    let exact = |raw: &str| serde_json::from_str::<Value>(&quoted_numbers(raw)).unwrap();
     VIEWS.iter().map(|view| (view.name.to_owned(), exact((view.document)(tables).unwrap().get()))).collect()
+}
+
+/// A JSON document with its numbers as text, so that nothing passes through a float.
+pub fn exact(document: &str) -> Value {
+    serde_json::from_str(&quoted_numbers(document)).unwrap()
 }
 
 /// The views of the products alone, as [`documents`] gives them.

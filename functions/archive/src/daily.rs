@@ -105,12 +105,11 @@ impl<O: ObjectStore + Clone + 'static> Archive<DynamoStore, O> {
         });
         loop {
             let is_done = match held.run.stage {
-                Stage::Rows => {
-                    if held.run.invocations == 1 {
-                        self.begin(held, call).await?;
-                    }
-                    self.write_rows(held, call, stop).await?
+                Stage::Begin => {
+                    self.begin(held, call).await?;
+                    true
                 }
+                Stage::Rows => self.write_rows(held, call, stop).await?,
                 Stage::Entities => self.write_entities(held, call, stop).await?,
                 Stage::Plans => {
                     self.write_recovery(held, call).await?;
@@ -120,6 +119,7 @@ impl<O: ObjectStore + Clone + 'static> Archive<DynamoStore, O> {
             };
             if is_done {
                 held.run.enter(match held.run.stage {
+                    Stage::Begin => Stage::Rows,
                     Stage::Rows if held.run.cut.is_some() => Stage::Entities,
                     Stage::Entities => Stage::Plans,
                     _ => Stage::Publish,
@@ -153,9 +153,9 @@ impl<O: ObjectStore + Clone + 'static> Archive<DynamoStore, O> {
             let key = part(&layout::rows(view.name, &held.run.date), number);
             let table = row_table(view).map_err(|source| ArchiveError::Table { key: key.clone(), source })?;
             let output = Output::begin(&self.objects, key, table, Holds::Rows, Some(view.name)).await?;
+            held.run.opens(output.upload());
             outputs.insert(view.name, output);
         }
-        held.run.open = outputs.values().map(Output::opened).collect();
         held.save(&self.objects).await?;
 
         let (store, mut counts) = (self.ledger.store(), held.run.counts);
@@ -198,7 +198,7 @@ impl<O: ObjectStore + Clone + 'static> Archive<DynamoStore, O> {
         let fault = |source| ArchiveError::Table { key: key.clone(), source };
         let table = state_table().map_err(fault)?;
         let mut output = Output::begin(&self.objects, key.clone(), table, Holds::Entities, None).await?;
-        held.run.open = vec![output.opened()];
+        held.run.opens(output.upload());
         held.save(&self.objects).await?;
 
         let (store, mut counts) = (self.ledger.store(), held.run.counts);

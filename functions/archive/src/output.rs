@@ -29,9 +29,9 @@ impl Output {
         Ok(Self { table: Some(table), upload, holds, view })
     }
 
-    /// The upload's key and id.
-    pub(crate) fn opened(&self) -> (String, String) {
-        (self.upload.key().to_owned(), self.upload.id().to_owned())
+    /// The upload of its file.
+    pub(crate) fn upload(&self) -> &Upload {
+        &self.upload
     }
 
     /// The table, for more rows.

@@ -18,14 +18,15 @@ const JSON: &str = "application/json";
 impl<O: ObjectStore + Clone + 'static> Archive<DynamoStore, O> {
     /// Hands over to readers what the run has uploaded.
     pub(crate) async fn publish(&self, held: &mut Held, call: Call) -> Result<Manifest, ArchiveFault> {
-        let run = &held.run;
-        for file in &run.files {
+        for file in &held.run.files {
             file.uploaded.publish(&self.objects).await?;
         }
-        self.delete_replaced(run).await?;
+        self.delete_replaced(&held.run).await?;
+        let mut counts = held.run.counts;
+        let snapshot = self.write_snapshot(held, &mut counts, call).await?;
+        let run = &held.run;
         let mut files: Vec<File> = run.files.iter().map(Filed::file).collect();
-        let mut counts = run.counts;
-        files.push(self.write_snapshot(run, &mut counts, call).await?);
+        files.push(snapshot);
         files.extend(self.write_reports(run.at_ms, &mut counts, call).await?);
         files.sort_unstable_by(|a, b| a.key.cmp(&b.key));
         let manifest = Manifest {

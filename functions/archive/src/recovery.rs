@@ -22,14 +22,13 @@ impl<O: ObjectStore + Clone + 'static> Archive<DynamoStore, O> {
     pub(crate) async fn write_recovery(&self, held: &mut Held, call: Call) -> Result<(), ArchiveFault> {
         let Some(cut) = held.run.cut.clone() else { return Ok(()) };
         let folder = layout::recovery(&held.run.date);
-        let begin = async |name: &str, content_type| {
+        let mut begin = async |name: &str, content_type| {
             let upload = Upload::begin(&self.objects, format!("{folder}{name}"), content_type).await?;
+            held.run.opens(&upload);
             Ok::<_, ArchiveError>(Lines { upload, values: 0 })
         };
         let plans = begin("plans.jsonl", "application/jsonl").await?;
         let mut lanes = begin("lanes.json", "application/json").await?;
-        held.run.open =
-            [&plans, &lanes].map(|lines| (lines.upload.key().to_owned(), lines.upload.id().to_owned())).into();
         held.save(&self.objects).await?;
 
         let plans = Mutex::new(plans);

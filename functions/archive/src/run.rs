@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 use tidemark_archive::layout::RUN;
 use tidemark_archive::manifest::{Consumed, Holds};
-use tidemark_archive::{Condition, ObjectStore, Uploaded};
+use tidemark_archive::{Condition, ObjectStore, Upload, Uploaded};
 use tidemark_ledger::{Cut, Units};
 use tidemark_model::Key;
 use tidemark_model::time::to_name;
@@ -40,7 +40,7 @@ pub(crate) struct Run {
     pub(crate) cut: Option<Cut>,
     /// Files that are uploaded and not yet visible.
     pub(crate) files: Vec<Filed>,
-    /// Uploads that the present invocation has begun: their keys and ids.
+    /// Uploads that are given up unless the invocation that began them saves what has become of them: keys and ids.
     pub(crate) open: Vec<(String, String)>,
     /// What was done so far.
     pub(crate) counts: Counts,
@@ -50,6 +50,7 @@ pub(crate) struct Run {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Stage {
+    Begin,
     Rows,
     Entities,
     Plans,
@@ -147,14 +148,11 @@ pub(crate) async fn claim(
                 if run.held_until_ms > by.now_ms && run.owner != by.owner {
                     return Ok(Claim::Busy(Box::new(run)));
                 }
-                // Nobody is at it any more: what it had begun is given up, be it gone on with or not.
-                abort(objects, &run.open).await;
                 let run = match wanted.filter(|wanted| wanted.at_ms != run.at_ms) {
                     Some(wanted) => {
-                        tracing::warn!(run = run.name, "run was never finished, and another day's takes its place");
-                        let files = run.files.iter().map(|file| (file.uploaded.key.clone(), file.uploaded.id.clone()));
-                        abort(objects, &files.collect::<Vec<_>>()).await;
-                        Run::new(wanted, by.now_ms)
+                        tracing::warn!(run = run.name, "run was never finished, and another takes its place");
+                        let files = run.files.into_iter().map(|file| (file.uploaded.key, file.uploaded.id));
+                        Run { open: run.open.into_iter().chain(files).collect(), ..Run::new(wanted, by.now_ms) }
                     }
                     None => run,
                 };
@@ -164,8 +162,9 @@ pub(crate) async fn claim(
         by.owner.clone_into(&mut run.owner);
         run.held_until_ms = by.until_ms;
         run.invocations += 1;
-        run.open.clear();
         if let Some(etag) = put(objects, &run, &condition).await? {
+            // Not before the run is the claimant's: another may have won it, and go on with what is uploaded.
+            abort(objects, &std::mem::take(&mut run.open)).await;
             return Ok(Claim::Held(Box::new(Held { saved: run.clone(), run, etag })));
         }
     }
@@ -182,13 +181,18 @@ impl Run {
             owner: String::new(),
             held_until_ms: 0,
             invocations: 0,
-            stage: Stage::Rows,
+            stage: Stage::Begin,
             positions: Position::starts(wanted.segments),
             cut: None,
             files: Vec::new(),
             open: Vec::new(),
             counts: Counts::default(),
         }
+    }
+
+    /// Notes an upload that has begun.
+    pub(crate) fn opens(&mut self, upload: &Upload) {
+        self.open.push((upload.key().to_owned(), upload.id().to_owned()));
     }
 
     /// Goes on to a stage that scans in as many segments.
@@ -215,11 +219,16 @@ impl Held {
 
     /// Leaves the run as it was saved last, for whoever comes next; what was begun since is given up.
     pub(crate) async fn leave(mut self, objects: &impl ObjectStore) -> Result<(), ArchiveFault> {
-        abort(objects, &self.saved.open).await;
+        let begun = std::mem::take(&mut self.run.open);
         self.run = self.saved.clone();
-        self.run.open.clear();
+        if !begun.is_empty() {
+            self.run.open = begun;
+        }
         self.run.held_until_ms = 0;
-        self.save(objects).await
+        // First: the last save may have been done although it failed, and then they are the run's files.
+        self.save(objects).await?;
+        abort(objects, &self.run.open).await;
+        Ok(())
     }
 }
 

@@ -13,7 +13,7 @@ use tidemark_model::views::{Tables, View};
 use tidemark_model::{Key, Measures, State};
 use tokio::sync::mpsc;
 
-use crate::run::{Counts, Run};
+use crate::run::{Counts, Held, Run};
 use crate::{Archive, ArchiveFault};
 
 /// A list being written, with commas between its pieces.
@@ -33,17 +33,15 @@ struct LowStock {
 impl<O: ObjectStore + Clone + 'static> Archive<DynamoStore, O> {
     pub(crate) async fn write_snapshot(
         &self,
-        run: &Run,
+        held: &mut Held,
         counts: &mut Counts,
         call: Call,
     ) -> Result<File, ArchiveFault> {
-        let key = layout::snapshot(&run.date, run.at_ms);
+        let key = layout::snapshot(&held.run.date, held.run.at_ms);
         let mut upload = Upload::begin(&self.objects, key, "application/json").await?;
-        let written = self.write_members(run, &mut upload, counts, call).await;
-        if let Err(error) = written {
-            self.objects.abort_upload(upload.key(), upload.id()).await?;
-            return Err(error);
-        }
+        held.run.opens(&upload);
+        held.save(&self.objects).await?;
+        self.write_members(&held.run, &mut upload, counts, call).await?;
         self.end_document(upload, Holds::Snapshot).await
     }
 
