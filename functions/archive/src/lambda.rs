@@ -13,7 +13,8 @@ use tidemark_runtime::{Clients, Config, call, now_ms};
 use tracing::Instrument;
 
 use crate::emf::Stamp;
-use crate::{Archive, Caller, Daily, Job, Options, Upkeep, audit, upkeep};
+use crate::run::name;
+use crate::{Archive, ArchiveFault, Caller, Daily, Job, Options, Upkeep, audit, upkeep};
 
 /// The function, as it is deployed.
 type Deployed = Archive<DynamoStore, Bucket>;
@@ -82,7 +83,11 @@ async fn handle(
         Job::Daily { at_ms } => {
             let done = archive.daily(at_ms.unwrap_or(call.now_ms), Caller(request_id), call).await?;
             daily(&done);
-            return Ok(Answer::Daily(done));
+            return match (done, at_ms) {
+                // A day that is scheduled is not to be left out: the schedule tries again, and then says so.
+                (Daily::Busy { run, .. }, Some(at_ms)) if run != name(at_ms) => Err(ArchiveFault::Busy { run }.into()),
+                (done, _) => Ok(Answer::Daily(done)),
+            };
         }
         Job::Audit { repair, nothing_forgotten } => {
             let options = AuditOptions { repair, nothing_forgotten, ..AuditOptions::default() };

@@ -76,6 +76,12 @@ pub enum ArchiveFault {
         /// The run's name.
         run: String,
     },
+    /// Another day's run is not finished, and an invocation is at it.
+    #[error("an invocation is at run {run}; invoke again when it has ended, if this is not tried again by then")]
+    Busy {
+        /// That run.
+        run: String,
+    },
     /// Other invocations were faster, again and again.
     #[error("other invocations claim the run at the same time, again and again")]
     Contended,

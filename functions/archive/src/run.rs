@@ -133,6 +133,11 @@ pub(crate) struct Held {
 /// Claims that lose a race in a row, before it is given up.
 const CLAIMS: usize = 5;
 
+/// What the run for a time in ms is called.
+pub(crate) fn name(at_ms: i64) -> String {
+    format!("daily-{}", to_name(at_ms))
+}
+
 /// Claims the run that is wanted, or else the one that is not finished.
 pub(crate) async fn claim(
     objects: &impl ObjectStore,
@@ -174,7 +179,7 @@ pub(crate) async fn claim(
 impl Run {
     fn new(wanted: &Wanted, now_ms: i64) -> Self {
         Self {
-            name: format!("daily-{}", to_name(wanted.at_ms)),
+            name: name(wanted.at_ms),
             at_ms: wanted.at_ms,
             date: wanted.date.clone(),
             started_ms: now_ms,
