@@ -95,7 +95,7 @@ async fn the_functions_answer_invocations_by_hand() {
         assert!(stack.archive.objects.get(&layout::manifest(&manifest.run)).await.unwrap().is_some());
     }
     let upkeep = invoke("archive", "events/upkeep.json").await;
-    assert_eq!((&upkeep["lanes"], &upkeep["finished"]), (&1.into(), &0.into()), "{upkeep}");
+    assert_eq!((&upkeep["lanes"], &upkeep["finished"]), (&3.into(), &0.into()), "{upkeep}");
 
     let log = std::fs::read_to_string(folder.path().join("watch.log")).unwrap();
     for expected in [

@@ -67,7 +67,8 @@ async fn the_same_time_again_replaces_what_was_written() {
     let watched = Watched::new(&objects);
     let function = archive(&stack, watched.clone());
     let first = run(&function, AT_MS, call()).await;
-    let (before, written) = (objects.0.lock().unwrap().clone(), keys(&objects));
+    let before = objects.0.lock().unwrap().clone();
+    let written = keys(&objects);
     more(&stack).await;
     let second = run(&function, AT_MS, call()).await;
     check_finished(&objects, &second, &tables(&stack, NOW_MS).await, "again").await;
