@@ -4,6 +4,7 @@
 
 use std::process::{Command, Output};
 
+use archive::Caller;
 use aws_sdk_dynamodb::types::AttributeValue;
 use clap::Parser;
 use serde_json::{Value, json};
@@ -11,6 +12,7 @@ use tidemark_ledger::Call;
 use tidemark_local::cli::Options;
 use tidemark_local::stack::{Stack, VIEWS_TABLE};
 use tidemark_local::{delivery, feed, play};
+use tidemark_model::views::Tables;
 use tidemark_runtime::now_ms;
 
 fn tidemark(arguments: &[&str]) -> Output {
@@ -195,6 +197,48 @@ async fn an_erasure_says_what_there_is_erases_it_and_finds_nothing_then() {
     assert!(text.contains("Erased from 0 events"), "{text}");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restore_puts_an_archive_into_empty_tables_and_leaves_others_alone() {
+    let options = Options::parse_from(["tidemark"]);
+    let (stack, empty) = (Stack::start(&options).await.unwrap(), Stack::start(&options).await.unwrap());
+    let logs = feed::logs(&[], 2).unwrap();
+    play::play(&stack.aggregate, &logs, delivery::waves(&logs, &options)).await.unwrap();
+    let restore = async |dynamodb: &str, arguments: &[&str]| {
+        let stores = ["restore", "--dynamodb-endpoint", dynamodb, "--s3-endpoint", &stack.s3_url];
+        let all: Vec<String> = stores.iter().chain(arguments).map(|s| (*s).to_owned()).collect();
+        let run = move || tidemark(&all.iter().map(String::as_str).collect::<Vec<_>>());
+        let output = tokio::task::spawn_blocking(run).await.unwrap();
+        let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        (output.status.success(), text)
+    };
+    let (done, text) = restore(&empty.dynamodb_url, &[]).await;
+    assert!(!done && text.contains("there is no manifest of a daily run; name another bucket"), "{text}");
+    // By the program's clock, by which the sample's windows are past their TTL.
+    let call = Call { now_ms: now_ms(), deadline: None };
+    stack.archive.daily(call.now_ms, Caller("test"), call).await.unwrap();
+
+    let (done, text) = restore(&empty.dynamodb_url, &["--json"]).await;
+    let restored: Value = serde_json::from_str(&text).expect("one JSON document and nothing else");
+    assert!(done && restored["entities"].as_u64().unwrap() > 0 && restored["lanes"].as_u64().unwrap() > 0, "{text}");
+    let (done, text) = restore(&empty.dynamodb_url, &[]).await;
+    assert!(done && text.contains("Restored ") && text.contains("carried on by 0 plans"), "{text}");
+    let tables = async |stack: &Stack| stack.aggregate.ledger.store().read_tables(call.now_ms).await.unwrap();
+    let (expected, found) = (tables(&stack).await, tables(&empty).await);
+    assert_eq!(found.listed, expected.listed);
+    let told = |tables: Tables| tables.rows.into_iter().filter(|(_, row)| !row.is_empty()).collect::<Vec<_>>();
+    assert_eq!(told(found), told(expected));
+
+    let (done, text) = restore(&empty.dynamodb_url, &["--run", "daily-19990101_000000"]).await;
+    assert!(!done && text.contains("there is no manifest manifests/daily-19990101_000000.json"), "{text}");
+    let records = json!([{"topic": "analytics.metrics", "partition": 9, "offset": 0, "value": "e30="}]);
+    let more = json!({"eventSourceArn": "arn", "records": {"analytics.metrics-9": records}}).to_string();
+    stack.aggregate.handle(more.into(), call).await.1.unwrap();
+    let before = tables(&stack).await.rows;
+    let (done, text) = restore(&stack.dynamodb_url, &[]).await;
+    assert!(!done && text.contains("lane"), "{text}");
+    assert_eq!(tables(&stack).await.rows, before);
+}
+
 #[test]
 fn wrong_options_say_what_is_right() {
     for (arguments, expected) in [
@@ -208,6 +252,8 @@ fn wrong_options_say_what_is_right() {
         (&["quarantine", "list", "--dynamodb-endpoint", "http://127.0.0.1:1"], "which bucket? Say it by --bucket"),
         (&["quarantine", "fix"], "--value <FILE>"),
         (&["audit", "--segments", "0"], "0 is not in 1..=1000"),
+        (&["restore"], "which table? Say it by --state-table, or by the variable STATE_TABLE"),
+        (&["restore", "--dynamodb-endpoint", "http://127.0.0.1:1"], "which bucket? Say it by --bucket"),
         (&["erase", "--user", "u"], "who? Say it by --app and --user, or by --customer"),
         (&["erase", "--app", "a", "--customer", "c"], "who? Say it by --app and --user, or by --customer"),
         (&["erase", "--customer", "c"], "which table? Say it by --state-table, or by the variable STATE_TABLE"),

@@ -1,4 +1,4 @@
-//! The README's way of invoking the function by hand: `cargo lambda watch`, `cargo lambda invoke`.
+//! The README's way of invoking the functions by hand: `cargo lambda watch`, `cargo lambda invoke`.
 
 use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use serde_json::Value;
+use tidemark_archive::manifest::Manifest;
+use tidemark_archive::{ObjectStore, layout, verify};
 use tidemark_local::cli::Options;
 use tidemark_local::stack::Stack;
 use tidemark_tests::{documents, program, root};
@@ -34,7 +36,7 @@ fn environment(folder: &Path, stack: &Stack) -> PathBuf {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_function_answers_an_invocation_by_hand() {
+async fn the_functions_answer_invocations_by_hand() {
     let Some(cargo_lambda) = program(".venv", "cargo-lambda") else { return };
     let stack = Stack::start(&Options::parse_from(["tidemark"])).await.unwrap();
     let folder = tempfile::tempdir().unwrap();
@@ -46,31 +48,54 @@ async fn the_function_answers_an_invocation_by_hand() {
     watch.stdout(log.try_clone().unwrap()).stderr(log).stdin(Stdio::null()).process_group(0);
     let _watch = Group(watch.spawn().unwrap());
 
-    let invoke = || {
-        let mut invoke = Command::new(&cargo_lambda);
-        invoke.args(["lambda", "invoke", "aggregate", "-A", "127.0.0.1", "-P", &port]);
-        invoke.args(["--data-file", "events/products.json"]).current_dir(root()).output().unwrap()
-    };
-    let answer = |output: &std::process::Output| serde_json::from_slice::<Value>(&output.stdout);
-    // The first call starts the build of the function, which may take its time.
+    // The first call of a function starts its build, which may take its time.
     let give_up = Instant::now() + Duration::from_secs(600);
-    let first = loop {
-        let output = tokio::task::block_in_place(invoke);
-        match answer(&output) {
-            Ok(report) if output.status.success() => break report,
-            _ if Instant::now() < give_up => tokio::time::sleep(Duration::from_millis(500)).await,
-            _ => panic!("{output:?}\n{}", std::fs::read_to_string(folder.path().join("watch.log")).unwrap()),
+    let invoke = async |function: &str, event: &str| {
+        let mut invoke = Command::new(&cargo_lambda);
+        invoke.args(["lambda", "invoke", function, "-A", "127.0.0.1", "-P", &port]);
+        invoke.args(["--data-file", event]).current_dir(root());
+        loop {
+            let output = tokio::task::block_in_place(|| invoke.output().unwrap());
+            match serde_json::from_slice::<Value>(&output.stdout) {
+                Ok(answer) if output.status.success() => return answer,
+                _ if Instant::now() < give_up => tokio::time::sleep(Duration::from_millis(500)).await,
+                _ => panic!("{output:?}\n{}", std::fs::read_to_string(folder.path().join("watch.log")).unwrap()),
+            }
         }
     };
+    let first = invoke("aggregate", "events/products.json").await;
     assert_eq!((&first["records"], first["rejects"].as_array().unwrap().len()), (&Value::from(18), 1), "{first}");
     let views = documents(&stack.aggregate.ledger.store().read_tables(tidemark_tests::NOW_MS).await.unwrap());
-    let second = answer(&tokio::task::block_in_place(invoke)).unwrap();
+    let second = invoke("aggregate", "events/products.json").await;
     assert_eq!(second["entities"], 0, "the same invocation again changes nothing: {second}");
     assert_eq!(documents(&stack.aggregate.ledger.store().read_tables(tidemark_tests::NOW_MS).await.unwrap()), views);
     assert_eq!(views["sellers"].as_array().unwrap().len(), 3, "{views}");
 
+    let daily = invoke("archive", "events/archive-daily.json").await;
+    assert_eq!((&daily["outcome"], &daily["run"]), (&"done".into(), &"daily-20261120_020000".into()), "{daily}");
+    let manifest: Manifest = serde_json::from_value(daily).unwrap();
+    let report: Manifest = serde_json::from_value(invoke("archive", "events/report.json").await).unwrap();
+    assert_eq!((report.run.as_str(), report.files.len()), ("report-20261120_020500", 5));
+    for manifest in [&manifest, &report] {
+        for file in &manifest.files {
+            verify(&stack.archive.objects, file).await.unwrap();
+        }
+        assert!(stack.archive.objects.get(&layout::manifest(&manifest.run)).await.unwrap().is_some());
+    }
+    let upkeep = invoke("archive", "events/upkeep.json").await;
+    assert_eq!((&upkeep["lanes"], &upkeep["finished"]), (&3.into(), &0.into()), "{upkeep}");
+
     let log = std::fs::read_to_string(folder.path().join("watch.log")).unwrap();
-    for expected in ["\"_aws\"", "\"NewestRecordAgeMs\"", "\"request_id\"", "\"lane\"", "records set aside"] {
+    for expected in [
+        "\"_aws\"",
+        "\"NewestRecordAgeMs\"",
+        "\"request_id\"",
+        "\"lane\"",
+        "records set aside",
+        "\"ArchiveRuns\"",
+        "\"ReportFiles\"",
+        "\"PlansSwept\"",
+    ] {
         assert!(log.contains(expected), "`{expected}` is missing in:\n{log}");
     }
 }

@@ -27,7 +27,9 @@ impl<O: ObjectStore + Clone + 'static> Archive<DynamoStore, O> {
         let run = &held.run;
         let mut files: Vec<File> = run.files.iter().map(Filed::file).collect();
         files.push(snapshot);
-        files.extend(self.write_reports(run.at_ms, &mut counts, call).await?);
+        // A row that cannot be read was counted when it was scanned.
+        let (reports, _left_out) = self.write_reports(run.at_ms, &mut counts, call).await?;
+        files.extend(reports);
         files.sort_unstable_by(|a, b| a.key.cmp(&b.key));
         let manifest = Manifest {
             run: run.name.clone(),

@@ -3,11 +3,12 @@
 use tidemark_archive::documents::{REPORTS, ReportKind};
 use tidemark_archive::manifest::{File, Holds, Manifest};
 use tidemark_archive::{ArchiveError, ObjectStore, layout};
-use tidemark_ledger::Call;
 use tidemark_ledger::dynamo::{DynamoStore, is_kept};
+use tidemark_ledger::{Call, LedgerError, StoreError};
 use tidemark_model::time::{to_iso, to_name};
 use tidemark_model::views::Tables;
 use tidemark_runtime::now_ms;
+use tidemark_runtime::telemetry::chain;
 
 use crate::run::Counts;
 use crate::{Archive, ArchiveFault};
@@ -16,10 +17,14 @@ impl<O: ObjectStore + Clone + 'static> Archive<DynamoStore, O> {
     /// Writes the reports of a time in ms; the same time again replaces them.
     ///
     /// # Errors
-    /// The first failure.
+    /// The first failure; a row that cannot be read, after the reports without it are written.
     pub async fn report(&self, at_ms: i64, call: Call) -> Result<Manifest, ArchiveFault> {
         let mut counts = Counts::default();
-        let files = self.write_reports(at_ms, &mut counts, call).await?;
+        let (mut files, left_out) = self.write_reports(at_ms, &mut counts, call).await?;
+        if let Some(fault) = left_out {
+            return Err(fault);
+        }
+        files.sort_unstable_by(|a, b| a.key.cmp(&b.key));
         let manifest = Manifest {
             run: format!("report-{}", to_name(at_ms)),
             job: "report".to_owned(),
@@ -36,25 +41,34 @@ impl<O: ObjectStore + Clone + 'static> Archive<DynamoStore, O> {
         Ok(manifest)
     }
 
+    /// Writes the reports but those of which a row cannot be read, and says why such are left out.
     pub(crate) async fn write_reports(
         &self,
         at_ms: i64,
         counts: &mut Counts,
         call: Call,
-    ) -> Result<Vec<File>, ArchiveFault> {
-        let mut files = Vec::with_capacity(REPORTS.len());
+    ) -> Result<(Vec<File>, Option<ArchiveFault>), ArchiveFault> {
+        let (mut files, mut left_out) = (Vec::with_capacity(REPORTS.len()), None);
         for kind in &REPORTS {
-            let tables = self.rows_of(kind, counts, call).await?;
+            let tables = match self.rows_of(kind, counts, call).await {
+                Ok(tables) => tables,
+                Err(error @ LedgerError::Store { source: StoreError::Unreadable { .. }, .. }) => {
+                    tracing::error!(report = kind.report_type, error = %chain(&error), "report is left out");
+                    left_out = Some(error.into());
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            };
             let key = layout::report(kind.folder, at_ms);
             let body = kind.document(call.now_ms, &tables);
             let body = body.map_err(|source| ArchiveError::Encode { key: key.clone(), source })?;
             files.push(self.write_document(key, Holds::Report, body).await?);
         }
-        Ok(files)
+        Ok((files, left_out))
     }
 
     /// What a report shows: the top of its ranking, or all rows of its view, which then have one partition key.
-    async fn rows_of(&self, kind: &ReportKind, counts: &mut Counts, call: Call) -> Result<Tables, ArchiveFault> {
+    async fn rows_of(&self, kind: &ReportKind, counts: &mut Counts, call: Call) -> Result<Tables, LedgerError> {
         let Some(view) = kind.view() else { return Ok(Tables::default()) };
         let store = self.ledger.store();
         let rows = match &view.ranking {

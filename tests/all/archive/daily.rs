@@ -124,7 +124,8 @@ async fn damage(stack: &Stack, pk: &str, sk: &str, attribute: &str) {
     let text = |text: &str| AttributeValue::S(text.to_owned());
     let row = stack.clients.dynamodb.update_item().table_name(VIEWS_TABLE).key("PK", text(pk)).key("SK", text(sk));
     let row = row.update_expression("SET #a = :a").expression_attribute_names("#a", attribute);
-    row.expression_attribute_values(":a", text("damaged")).send().await.unwrap();
+    // More digits than any number of ours.
+    row.expression_attribute_values(":a", AttributeValue::N("1e100".to_owned())).send().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -154,6 +155,11 @@ async fn a_row_of_a_report_that_cannot_be_read_does_not_stop_a_run() {
     let manifest = run(&archive(&stack, objects.clone()), AT_MS, call()).await;
     check_finished(&objects, &manifest, &tables(&stack, NOW_MS).await, "damaged").await;
     assert_eq!(manifest.unreadable as usize, damaged.len());
+    let has_report = |folder: &str| manifest.files.iter().any(|file| file.key == layout::report(folder, AT_MS));
+    let written = REPORTS.map(|kind| (kind.folder, has_report(kind.folder)));
+    assert_eq!(written.map(|(_, written)| written), [false, true, false, true, false], "{written:?}");
+    let error = archive(&stack, objects).report(AT_MS, call()).await.unwrap_err();
+    assert!(tidemark_runtime::telemetry::chain(&error).contains("has no readable attribute"), "{error:?}");
 }
 
 /// More than a page of DynamoDB's, and more than a piece that is read back at once.

@@ -67,7 +67,8 @@ async fn the_same_time_again_replaces_what_was_written() {
     let watched = Watched::new(&objects);
     let function = archive(&stack, watched.clone());
     let first = run(&function, AT_MS, call()).await;
-    let (before, written) = (objects.0.lock().unwrap().clone(), keys(&objects));
+    let before = objects.0.lock().unwrap().clone();
+    let written = keys(&objects);
     more(&stack).await;
     let second = run(&function, AT_MS, call()).await;
     check_finished(&objects, &second, &tables(&stack, NOW_MS).await, "again").await;
@@ -76,7 +77,6 @@ async fn the_same_time_again_replaces_what_was_written() {
     let changed = |key: &str| before[key] != after[key];
     assert!(changed("parquet/sellers/dt=2025-01-02/part-00001.parquet"));
     assert!(changed("entities/dt=2025-01-02/part-00001.parquet"));
-    assert!(!changed("parquet/customers/dt=2025-01-02/part-00001.parquet"), "nothing changed there");
     assert!(first.files != second.files && watched.open().is_empty());
     let file = first.files.iter().find(|file| file.key.starts_with("parquet/sellers/")).unwrap();
     let replaced = verify(&objects, file).await.unwrap_err().to_string();
