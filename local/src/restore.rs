@@ -95,12 +95,14 @@ pub async fn restore<S: Store, O: ObjectStore + Clone + 'static>(
     let mut restored = Restored::default();
     let end: Cursors = serde_json::from_slice(&whole(objects, lanes).await?)?;
     restored.lanes = end.len();
+    if end.is_empty() {
+        return Err(
+            format!("run {} is of tables to which nothing was delivered; name another by --run", manifest.run).into()
+        );
+    }
     let mut redo = Redo::default();
     for file in files(Holds::Plans) {
-        for line in whole(objects, file).await?.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-            redo.add(serde_json::from_slice::<Logged>(line)?);
-            restored.plans += 1;
-        }
+        restored.plans += read_plans(objects, file, &mut redo).await?;
     }
     ledger.begin_restore(&end, call).await?;
 
@@ -144,6 +146,26 @@ pub async fn restore<S: Store, O: ObjectStore + Clone + 'static>(
 fn view(file: &File) -> Result<&'static View, String> {
     let view = file.view.as_deref().and_then(documents::view);
     view.ok_or_else(|| format!("file {} is of no view of this release; restore it by the one that wrote it", file.key))
+}
+
+/// Reads a log of plans, block by block; how many there are.
+async fn read_plans(objects: &impl ObjectStore, file: &File, redo: &mut Redo) -> Result<usize, Box<dyn Error>> {
+    const BLOCK: u64 = 8 << 20;
+    let (mut plans, mut at, mut waiting) = (0, 0, Vec::new());
+    while at < file.bytes {
+        let end = file.bytes.min(at + BLOCK);
+        waiting.extend_from_slice(&objects.get_range(&file.key, at..end).await?);
+        at = end;
+        let mut lines = waiting.split(|byte| *byte == b'\n');
+        // What follows the last line's end is the beginning of another.
+        let rest = lines.next_back().unwrap_or_default().to_vec();
+        for line in lines {
+            redo.add(serde_json::from_slice::<Logged>(line)?);
+            plans += 1;
+        }
+        waiting = rest;
+    }
+    Ok(plans)
 }
 
 async fn whole(objects: &impl ObjectStore, file: &File) -> Result<Vec<u8>, Box<dyn Error>> {

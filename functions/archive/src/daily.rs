@@ -5,23 +5,21 @@
 //! schedule or of another one.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::stream::{BoxStream, SelectAll, Stream, StreamExt, select_all, unfold};
 use serde::Serialize;
 use tidemark_archive::manifest::{Holds, Manifest};
 use tidemark_archive::parquet::{push_row, push_state, row_table, state_table};
 use tidemark_archive::{ArchiveError, ObjectStore, layout};
 use tidemark_ledger::dynamo::{DynamoStore, is_kept};
-use tidemark_ledger::{Answer, Call, LedgerError, Metered, Row, Segment, Store, StoreError, Units};
+use tidemark_ledger::{Call, Row, Store, StoreError};
 use tidemark_model::Key;
 use tidemark_model::views::{VIEWS, view_of};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use crate::output::Output;
-use crate::pace::Pace;
-use crate::run::{Claim, Claimant, Counts, Held, Position, Run, Stage, Wanted, claim};
+use crate::run::{Claim, Claimant, Counts, Held, Stage, Wanted, claim};
+use crate::scan::{Scan, pages};
 use crate::upkeep::LONGEST_INVOCATION_MS;
 use crate::{Archive, ArchiveFault};
 
@@ -161,7 +159,12 @@ impl<O: ObjectStore + Clone + 'static> Archive<DynamoStore, O> {
         let (store, mut counts) = (self.ledger.store(), held.run.counts);
         let mut scan = Scan::new(held, self.options.read_units, stop);
         let mut pages =
-            self.pages(&scan, call, move |segment, after| async move { store.rows(segment, after.as_ref()).await });
+            pages(
+                &self.ledger,
+                &scan,
+                call,
+                move |segment, after| async move { store.rows(segment, after.as_ref()).await },
+            );
         while let Some(page) = scan.next(&mut pages).await {
             let page = page?;
             counts.spend(page.units);
@@ -203,8 +206,9 @@ impl<O: ObjectStore + Clone + 'static> Archive<DynamoStore, O> {
 
         let (store, mut counts) = (self.ledger.store(), held.run.counts);
         let mut scan = Scan::new(held, self.options.read_units, stop);
-        let mut pages =
-            self.pages(&scan, call, move |segment, after| async move { store.states(segment, after.as_ref()).await });
+        let mut pages = pages(&self.ledger, &scan, call, move |segment, after| async move {
+            store.states(segment, after.as_ref()).await
+        });
         while let Some(page) = scan.next(&mut pages).await {
             let page = page?;
             counts.spend(page.units);
@@ -225,89 +229,6 @@ impl<O: ObjectStore + Clone + 'static> Archive<DynamoStore, O> {
         drop(pages);
         held.run.files.extend(output.close(&self.objects).await?);
         Ok(scan.end(&mut held.run, counts))
-    }
-
-    /// The pages that are left of a scan, of all its segments beside each other, at its pace.
-    fn pages<'a, T: Send + 'a, F: Future<Output = Answer<(Vec<T>, Option<Key>)>> + Send + 'a>(
-        &'a self,
-        scan: &Scan,
-        call: Call,
-        request: impl Fn(Segment, Option<Key>) -> F + Copy + Send + Sync + 'a,
-    ) -> SelectAll<BoxStream<'a, Result<Page<T>, LedgerError>>> {
-        let of = u32::try_from(scan.positions.len()).unwrap_or(u32::MAX);
-        let left = scan.positions.iter().enumerate().filter(|(_, position)| **position != Position::End);
-        let segments = left.map(|(number, position)| {
-            let segment = Segment { number: u32::try_from(number).unwrap_or(u32::MAX), of };
-            let after = match position {
-                Position::After(key) => Some(key.clone()),
-                Position::Start | Position::End => None,
-            };
-            let pace = Arc::clone(&scan.pace);
-            unfold(Some(after), move |after| {
-                let pace = Arc::clone(&pace);
-                async move {
-                    let after = after?;
-                    match self.ledger.send(|| request(segment, after.clone()), call).await {
-                        Ok(Metered { value: (found, next), units }) => {
-                            pace.spend(units.read).await;
-                            Some((Ok(Page { number, found, next: next.clone(), units }), next.map(Some)))
-                        }
-                        Err(error) => Some((Err(error), None)),
-                    }
-                }
-            })
-            .boxed()
-        });
-        select_all(segments)
-    }
-}
-
-/// A page of one segment.
-struct Page<T> {
-    number: usize,
-    found: Vec<T>,
-    next: Option<Key>,
-    units: Units,
-}
-
-/// How far a scan has come, and until when it may go on.
-struct Scan {
-    positions: Vec<Position>,
-    pace: Arc<Pace>,
-    stop: Option<Instant>,
-    /// Whether a page is done.
-    has_begun: bool,
-}
-
-impl Scan {
-    fn new(held: &Held, read_units: f64, stop: Option<Instant>) -> Self {
-        Self { positions: held.run.positions.clone(), pace: Arc::new(Pace::new(read_units)), stop, has_begun: false }
-    }
-
-    /// The next page, unless the time is up before it comes, be it throttled or kept back by the pace. The first
-    /// is waited for: every invocation comes further.
-    async fn next<P>(&self, pages: &mut (impl Stream<Item = P> + Unpin)) -> Option<P> {
-        match self.stop.filter(|_| self.has_begun) {
-            Some(stop) => timeout_at(stop, pages.next()).await.ok().flatten(),
-            None => pages.next().await,
-        }
-    }
-
-    /// A page of a segment is done; whether the time is up.
-    fn has_come(&mut self, number: usize, next: Option<Key>) -> bool {
-        self.has_begun = true;
-        if let Some(position) = self.positions.get_mut(number) {
-            *position = next.map_or(Position::End, Position::After);
-        }
-        self.stop.is_some_and(|stop| Instant::now() >= stop)
-    }
-
-    /// Notes in the run what was done; whether that is all.
-    fn end(self, run: &mut Run, counts: Counts) -> bool {
-        run.open.clear();
-        run.counts = counts;
-        run.positions = self.positions;
-        run.positions.iter().all(|position| *position == Position::End)
     }
 }
 
@@ -336,23 +257,4 @@ fn claimant<'a>(caller: Caller<'a>, call: Call) -> Claimant<'a> {
 /// The key of a part, by the invocation that wrote it.
 fn part(folder: &str, number: u32) -> String {
     format!("{folder}part-{number:05}.parquet")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use futures_util::stream::repeat;
-    use tokio::time::sleep;
-
-    /// The invocation was ended while it waited, and all that it had scanned was given up: again and again.
-    #[tokio::test(start_paused = true)]
-    async fn a_page_that_does_not_come_in_time_is_left_to_another_invocation() {
-        let (pace, stop) = (Arc::new(Pace::new(1.0)), Instant::now() + 3 * RESERVE);
-        let mut scan = Scan { positions: vec![Position::Start], pace, stop: Some(stop), has_begun: false };
-        let mut pages = repeat(()).then(|()| sleep(2 * RESERVE)).boxed();
-        assert_eq!(scan.next(&mut pages).await, Some(()));
-        assert!(!scan.has_come(0, Some(Key::of("ROW", "1", "X"))));
-        assert_eq!(scan.next(&mut pages).await, None);
-        assert!(Instant::now() < stop + RESERVE);
-    }
 }

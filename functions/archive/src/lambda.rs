@@ -81,7 +81,12 @@ async fn handle(
     };
     let answer = match Job::read(payload)? {
         Job::Daily { at_ms } => {
-            let done = archive.daily(at_ms.unwrap_or(call.now_ms), Caller(request_id), call).await?;
+            // Without a time, a run that is not finished is meant: also by a repetition of this very invocation.
+            let unfinished = if at_ms.is_none() { archive.resume(Caller(request_id), call).await? } else { None };
+            let done = match unfinished {
+                Some(done) => done,
+                None => archive.daily(at_ms.unwrap_or(call.now_ms), Caller(request_id), call).await?,
+            };
             daily(&done);
             return match (done, at_ms) {
                 // A day that is scheduled is not to be left out: the schedule tries again, and then says so.
@@ -106,9 +111,10 @@ async fn handle(
             Answer::Upkeep(done)
         }
     };
-    // A daily run whose time was up goes on with whatever comes next.
-    if let Some(done) = archive.resume(Caller(request_id), call).await? {
-        daily(&done);
+    // A daily run whose time was up goes on with whatever comes next. If it cannot, this job is done all the same.
+    match archive.resume(Caller(request_id), call).await {
+        Ok(done) => done.iter().for_each(daily),
+        Err(error) => tracing::error!(error = %chain(&error), "daily run could not go on"),
     }
     Ok(answer)
 }

@@ -15,6 +15,7 @@ mod publish;
 mod recovery;
 mod report;
 mod run;
+mod scan;
 mod snapshot;
 mod upkeep;
 

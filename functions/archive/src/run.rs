@@ -116,7 +116,7 @@ pub(crate) struct Claimant<'a> {
 pub(crate) enum Claim {
     /// The run is the claimant's.
     Held(Box<Held>),
-    /// Another invocation is at one.
+    /// Another invocation is at one, or a newer one is to be finished first.
     Busy(Box<Run>),
     /// There is none.
     None,
@@ -150,7 +150,9 @@ pub(crate) async fn claim(
             (None, Some(wanted)) => (Condition::Absent, Run::new(wanted, by.now_ms)),
             (Some(object), wanted) => {
                 let run: Run = serde_json::from_slice(&object.body).map_err(ArchiveFault::Run)?;
-                if run.held_until_ms > by.now_ms && run.owner != by.owner {
+                // A day that comes late gives way: its rows would be those of now.
+                let is_newer = wanted.is_some_and(|wanted| wanted.at_ms < run.at_ms);
+                if is_newer || (run.held_until_ms > by.now_ms && run.owner != by.owner) {
                     return Ok(Claim::Busy(Box::new(run)));
                 }
                 let run = match wanted.filter(|wanted| wanted.at_ms != run.at_ms) {

@@ -9,6 +9,7 @@ use std::ops::Range;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::operation::get_object::builders::GetObjectFluentBuilder;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{
     ChecksumAlgorithm, ChecksumMode, CompletedMultipartUpload, CompletedPart, ServerSideEncryption,
@@ -24,6 +25,9 @@ const PUT: &str = "s3:PutObject";
 const DELETE: &str = "s3:DeleteObject";
 const LIST: &str = "s3:ListBucket";
 const ABORT: &str = "s3:AbortMultipartUpload";
+
+/// Answers that may break off before a read is given up.
+const BROKEN: usize = 3;
 
 /// Codes of a write whose condition did not hold: the second if another write was under way, the third if there is
 /// no object whose ETag could be compared.
@@ -86,9 +90,23 @@ impl Bucket {
         }
     }
 
-    async fn read(&self, key: &str, body: ByteStream) -> Result<Bytes, ArchiveError> {
-        let body = body.collect().await.map_err(|e| self.unanswered(GET, key, DisplayErrorContext(e)))?;
-        Ok(body.into_bytes())
+    /// Reads an object; `None` if there is none. The client repeats requests, but not an answer that breaks off.
+    async fn read(&self, key: &str, request: GetObjectFluentBuilder) -> Result<Option<Object>, ArchiveError> {
+        let mut broken = 0;
+        loop {
+            let answer = match request.clone().send().await {
+                Ok(answer) => answer,
+                Err(e) if code(&e) == Some("NoSuchKey") => return Ok(None),
+                Err(e) => return Err(self.failed(GET, key, e)),
+            };
+            match answer.body.collect().await {
+                Ok(body) => {
+                    return Ok(Some(Object { body: body.into_bytes(), etag: answer.e_tag.unwrap_or_default() }));
+                }
+                Err(e) if broken == BROKEN => return Err(self.unanswered(GET, key, DisplayErrorContext(e))),
+                Err(_) => broken += 1,
+            }
+        }
     }
 
     fn failed<E>(&self, action: &'static str, object: &str, error: SdkError<E, HttpResponse>) -> ArchiveError
@@ -146,12 +164,7 @@ impl ObjectStore for Bucket {
 
     async fn get(&self, key: &str) -> Result<Option<Object>, ArchiveError> {
         let request = self.client.get_object().bucket(&self.name).key(key).checksum_mode(ChecksumMode::Enabled);
-        let answer = match request.send().await {
-            Ok(answer) => answer,
-            Err(e) if code(&e) == Some("NoSuchKey") => return Ok(None),
-            Err(e) => return Err(self.failed(GET, key, e)),
-        };
-        Ok(Some(Object { body: self.read(key, answer.body).await?, etag: answer.e_tag.unwrap_or_default() }))
+        self.read(key, request).await
     }
 
     async fn size(&self, key: &str) -> Result<Option<u64>, ArchiveError> {
@@ -168,8 +181,10 @@ impl ObjectStore for Bucket {
         };
         let request =
             self.client.get_object().bucket(&self.name).key(key).range(format!("bytes={}-{last}", range.start));
-        let answer = request.send().await.map_err(|e| self.failed(GET, key, e))?;
-        self.read(key, answer.body).await
+        let object = self.read(key, request).await?;
+        object
+            .map(|object| object.body)
+            .ok_or_else(|| ArchiveError::NoObject { bucket: self.name.clone(), key: key.to_owned() })
     }
 
     async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Vec<Listed>, ArchiveError> {
