@@ -144,7 +144,8 @@ impl World {
 
     fn commit(&mut self, lane: &LaneId, old: Option<&Cursor>) {
         let cursor = self.store.items().cursors[lane].clone();
-        let body = self.store.items().plans[&(lane.clone(), cursor.plan.clone())].clone();
+        let named = (lane.clone(), cursor.plan.clone());
+        let body = self.store.items().plans.get(&named).cloned().expect("the plan that a cursor names is written");
         let plan = Plan::decode(&body).unwrap();
         if let Some(old) = old {
             self.must_not_go_back("a seq", old.seq + 1, cursor.seq);
