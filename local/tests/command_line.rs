@@ -121,6 +121,39 @@ async fn an_audit_ends_with_its_verdict_and_repairs_what_it_is_told_to() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_view_is_rebuilt_beside_the_live_rows_and_swapped_in_when_that_is_asked_for() {
+    let options = Options::parse_from(["tidemark", "--input", &products("contract")]);
+    let stack = Stack::start(&options).await.unwrap();
+    let logs = feed::logs(&options.input, options.partitions).unwrap();
+    play::play(&stack.aggregate, &logs, delivery::waves(&logs, &options)).await.unwrap();
+    let store = stack.aggregate.ledger.store();
+    let before = store.read_tables(0).await.unwrap().rows;
+    // As if the view were new: none of its rows is there.
+    for (key, _) in before.iter().filter(|(key, _)| key.is_of("SELLER")) {
+        let row = stack.clients.dynamodb.delete_item().table_name(VIEWS_TABLE);
+        let (pk, sk) = (AttributeValue::S(key.pk.to_string()), AttributeValue::S(key.sk.to_string()));
+        row.key("PK", pk).key("SK", sk).send().await.unwrap();
+    }
+    let without = store.read_tables(0).await.unwrap().rows;
+    let sellers = before.len() - without.len();
+    let rebuild = async |arguments: &[&str]| {
+        let place = ["rebuild", "--dynamodb-endpoint", &stack.dynamodb_url];
+        let all: Vec<String> = place.iter().chain(arguments).map(|argument| (*argument).to_owned()).collect();
+        let run = move || tidemark(&all.iter().map(String::as_str).collect::<Vec<_>>());
+        let output = tokio::task::spawn_blocking(run).await.unwrap();
+        (output.status.success(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (done, text) = rebuild(&["--view", "categories"]).await;
+    assert!(done && text.contains("rows are as rebuilt") && !text.contains("sellers"), "{text}");
+    let (done, text) = rebuild(&["--view", "sellers"]).await;
+    assert!(done && text.contains(&format!("{sellers} of {sellers} rows differ from the rebuilt ones")), "{text}");
+    assert_eq!(store.read_tables(0).await.unwrap().rows, without, "to look changes nothing");
+    let (done, text) = rebuild(&["--view", "sellers", "--swap"]).await;
+    assert!(done && text.contains(&format!("Swapped: {sellers} of {sellers} rows differed")), "{text}");
+    assert_eq!(store.read_tables(0).await.unwrap().rows, before);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_set_aside_is_listed_shown_mended_and_redriven() {
     let options = Options::parse_from(["tidemark"]);
     let stack = Stack::start(&options).await.unwrap();
@@ -248,6 +281,7 @@ fn wrong_options_say_what_is_right() {
         (&["--partitions", "0"], "0 is not in 1..=1000"),
         (&["--batch-size", "10001"], "10001 is not in 1..=10000"),
         (&["audit"], "which table? Say it by --state-table, or by the variable STATE_TABLE"),
+        (&["rebuild", "--view", "seller"], "possible values: sellers, categories"),
         (&["--json", "audit"], "cannot be used with"),
         (&["quarantine", "list", "--dynamodb-endpoint", "http://127.0.0.1:1"], "which bucket? Say it by --bucket"),
         (&["quarantine", "fix"], "--value <FILE>"),
