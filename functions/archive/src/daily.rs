@@ -47,11 +47,11 @@ pub enum Daily {
         /// Rows and entities so far.
         items: u64,
     },
-    /// Another invocation is at it, or at another day's: this one did nothing.
+    /// Another invocation is at it, or at another day's, or a newer run is not finished: this one did nothing.
     Busy {
         /// That run.
         run: String,
-        /// Until when that invocation may be at it, in ms since 1970.
+        /// Until when that invocation may be at it, in ms since 1970; 0 if nobody is at a newer run just now.
         until_ms: i64,
     },
 }

@@ -128,6 +128,18 @@ async fn a_repeated_invocation_goes_on_with_its_own_run() {
     assert_eq!((manifest.invocations, watched.open()), (2, vec![]));
 }
 
+/// Its rows would be those of now, filed under a day that is gone; and the newer day would be lost.
+#[tokio::test]
+async fn a_day_that_comes_late_gives_way_to_a_newer_one() {
+    let (stack, objects) = (stack().await, MemoryObjects::default());
+    let function = short_of_time(&stack, &Watched::new(&objects));
+    function.daily(AT_MS, Caller("daily"), short(NOW_MS)).await.unwrap();
+    let before = objects.0.lock().unwrap().clone();
+    let late = function.daily(AT_MS - 24 * HOUR_MS, Caller("late"), call()).await.unwrap();
+    assert_eq!(late, Daily::Busy { run: "daily-20250102_020000".to_owned(), until_ms: 0 });
+    assert_eq!(*objects.0.lock().unwrap(), before);
+}
+
 #[tokio::test]
 async fn a_run_that_is_never_finished_gives_way_to_another() {
     let (stack, objects) = (stack().await, MemoryObjects::default());
