@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use tidemark_archive::manifest::{File, Holds, Manifest};
 use tidemark_archive::parquet::{RowReader, StateReader, pieces};
-use tidemark_archive::{ObjectStore, documents, layout, verify};
+use tidemark_archive::{ObjectStore, documents, keys, layout, verify};
 use tidemark_ledger::{Call, Cursors, LaneId, Ledger, Logged, Redo, Row, Store};
 use tidemark_model::views::View;
 use tidemark_runtime::now_ms;
@@ -54,19 +54,14 @@ pub struct Restored {
 pub async fn manifest(objects: &impl ObjectStore, run: Option<&str>) -> Result<Manifest, Box<dyn Error>> {
     let key = match run {
         Some(run) => layout::manifest(run),
-        None => newest(objects).await?.ok_or("there is no manifest of a daily run; name another bucket")?,
+        // Their names are in the order of their times.
+        None => keys(objects, &format!("{}daily-", layout::MANIFESTS))
+            .await?
+            .pop_last()
+            .ok_or("there is no manifest of a daily run; name another bucket")?,
     };
     let object = objects.get(&key).await?.ok_or_else(|| format!("there is no manifest {key}"))?;
     Ok(serde_json::from_slice(&object.body)?)
-}
-
-/// The names of runs are in the order of their times.
-async fn newest(objects: &impl ObjectStore) -> Result<Option<String>, Box<dyn Error>> {
-    let (prefix, mut newest) = (format!("{}daily-", layout::MANIFESTS), None::<String>);
-    while let Some(last) = objects.list(&prefix, newest.as_deref()).await?.pop() {
-        newest = Some(last.key);
-    }
-    Ok(newest)
 }
 
 /// Puts a run's cut into empty tables. May be repeated after it died.

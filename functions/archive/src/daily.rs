@@ -11,7 +11,7 @@ use serde::Serialize;
 use tidemark_archive::manifest::{Holds, Manifest};
 use tidemark_archive::parquet::{push_row, push_state, row_table, state_table};
 use tidemark_archive::{ArchiveError, ObjectStore, layout};
-use tidemark_ledger::dynamo::{DynamoStore, is_kept};
+use tidemark_ledger::dynamo::DynamoStore;
 use tidemark_ledger::{Call, Row, Store, StoreError};
 use tidemark_model::Key;
 use tidemark_model::views::{VIEWS, view_of};
@@ -235,7 +235,7 @@ impl<O: ObjectStore + Clone + 'static> Archive<DynamoStore, O> {
 /// A row that belongs into the archive.
 fn kept<'a>(key: &Key, row: &'a Result<Row, StoreError>, now_ms: i64, counts: &mut Counts) -> Option<&'a Row> {
     match row {
-        Ok(row) if is_kept(&row.measures, now_ms) => Some(row),
+        Ok(row) if row.measures.is_kept(now_ms) => Some(row),
         Ok(_) => {
             counts.expired += 1;
             None

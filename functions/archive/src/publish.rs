@@ -3,10 +3,10 @@
 //! Everything here may be repeated: a run that dies here is published anew, as a whole.
 
 use tidemark_archive::manifest::{File, Holds, Manifest};
-use tidemark_archive::{ObjectStore, Upload, layout, sha256};
+use tidemark_archive::{ObjectStore, Upload, keys, layout, sha256};
 use tidemark_ledger::Call;
 use tidemark_ledger::dynamo::DynamoStore;
-use tidemark_model::time::to_iso;
+use tidemark_model::time::utc;
 use tidemark_model::views::VIEWS;
 use tidemark_runtime::now_ms;
 
@@ -34,10 +34,10 @@ impl<O: ObjectStore + Clone + 'static> Archive<DynamoStore, O> {
         let manifest = Manifest {
             run: run.name.clone(),
             job: "daily".to_owned(),
-            scheduled: to_iso(run.at_ms),
+            scheduled: utc(run.at_ms),
             date: run.date.clone(),
-            started: to_iso(run.started_ms),
-            finished: to_iso(now_ms()),
+            started: utc(run.started_ms),
+            finished: utc(now_ms()),
             invocations: run.invocations,
             rows: counts.rows,
             expired: counts.expired,
@@ -63,17 +63,9 @@ impl<O: ObjectStore + Clone + 'static> Archive<DynamoStore, O> {
     async fn delete_replaced(&self, run: &Run) -> Result<(), ArchiveFault> {
         let views = VIEWS.iter().map(|view| layout::rows(view.name, &run.date));
         for folder in views.chain([layout::entities(&run.date), layout::recovery(&run.date)]) {
-            let mut after: Option<String> = None;
-            loop {
-                let page = self.objects.list(&folder, after.as_deref()).await?;
-                for listed in &page {
-                    if !run.files.iter().any(|file| file.uploaded.key == listed.key) {
-                        self.objects.delete(&listed.key).await?;
-                    }
-                }
-                after = page.into_iter().last().map(|listed| listed.key);
-                if after.is_none() {
-                    break;
+            for key in keys(&self.objects, &folder).await? {
+                if !run.files.iter().any(|file| file.uploaded.key == key) {
+                    self.objects.delete(&key).await?;
                 }
             }
         }

@@ -3,9 +3,9 @@
 use tidemark_archive::documents::{REPORTS, ReportKind};
 use tidemark_archive::manifest::{File, Holds, Manifest};
 use tidemark_archive::{ArchiveError, ObjectStore, layout};
-use tidemark_ledger::dynamo::{DynamoStore, is_kept};
+use tidemark_ledger::dynamo::DynamoStore;
 use tidemark_ledger::{Call, LedgerError, StoreError};
-use tidemark_model::time::{to_iso, to_name};
+use tidemark_model::time::{to_name, utc};
 use tidemark_model::views::Tables;
 use tidemark_runtime::now_ms;
 use tidemark_runtime::telemetry::chain;
@@ -28,10 +28,10 @@ impl<O: ObjectStore + Clone + 'static> Archive<DynamoStore, O> {
         let manifest = Manifest {
             run: format!("report-{}", to_name(at_ms)),
             job: "report".to_owned(),
-            scheduled: to_iso(at_ms),
+            scheduled: utc(at_ms),
             date: self.options.zone.day(at_ms).date.to_string(),
-            started: to_iso(call.now_ms),
-            finished: to_iso(now_ms()),
+            started: utc(call.now_ms),
+            finished: utc(now_ms()),
             invocations: 1,
             units: counts.units,
             files,
@@ -77,7 +77,7 @@ impl<O: ObjectStore + Clone + 'static> Archive<DynamoStore, O> {
         };
         counts.spend(rows.units);
         let mut rows = rows.value;
-        rows.retain(|(_, row)| is_kept(row, call.now_ms));
+        rows.retain(|(_, row)| row.is_kept(call.now_ms));
         Ok(Tables { rows, listed: Vec::new() })
     }
 }

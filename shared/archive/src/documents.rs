@@ -4,7 +4,7 @@
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
-use tidemark_model::time::to_iso;
+use tidemark_model::time::utc;
 use tidemark_model::views::{Tables, VIEWS, View};
 
 /// One kind of report.
@@ -72,7 +72,7 @@ impl Serialize for Document<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut object = serializer.serialize_map(Some(3))?;
         object.serialize_entry("report_type", self.report_type)?;
-        object.serialize_entry("generated_at", &to_iso(self.generated_ms))?;
+        object.serialize_entry("generated_at", &utc(self.generated_ms))?;
         object.serialize_entry(self.member, &self.document)?;
         object.end()
     }

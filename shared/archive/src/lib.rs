@@ -17,5 +17,5 @@ pub use bucket::Bucket;
 pub use error::ArchiveError;
 pub use quarantine::{Quarantine, SetAside};
 pub use quarantined::{Quarantined, Wanted};
-pub use store::{Condition, Listed, Object, ObjectStore, Part};
+pub use store::{Condition, Listed, Object, ObjectStore, Part, keys};
 pub use upload::{Upload, Uploaded, sha256, verify};

@@ -3,15 +3,13 @@
 //! A mended record lies beside its file as `{offset}.fixed.json`, in the form in which the record arrived. The
 //! original is never touched; what was mended last counts.
 
-use std::collections::BTreeSet;
-
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use tidemark_model::Origin;
 
 use crate::quarantine::{ROOT, folder, path_part};
-use crate::{ArchiveError, ObjectStore, Quarantine};
+use crate::{ArchiveError, ObjectStore, Quarantine, keys};
 
 /// Files that are read beside each other.
 const AT_ONCE: usize = 16;
@@ -84,7 +82,7 @@ impl<O: ObjectStore> Quarantine<O> {
     /// # Errors
     /// If an object cannot be read.
     pub async fn records(&self, wanted: &Wanted) -> Result<Vec<Quarantined>, ArchiveError> {
-        let keys = self.keys(&wanted.prefix()).await?;
+        let keys = keys(&self.objects, &wanted.prefix()).await?;
         let files: Vec<_> = keys.iter().filter(|key| wanted.may_be_in(key)).map(|key| self.file(key)).collect();
         let mut records: Vec<Quarantined> = stream::iter(files).buffered(AT_ONCE).try_concat().await?;
         records.retain(|record| wanted.has(&record.origin));
@@ -110,17 +108,6 @@ impl<O: ObjectStore> Quarantine<O> {
         let key = fixed_key(origin);
         self.objects.put(&key, "application/json", record.into_bytes()).await?;
         Ok(key)
-    }
-
-    async fn keys(&self, prefix: &str) -> Result<BTreeSet<String>, ArchiveError> {
-        let mut keys = BTreeSet::new();
-        loop {
-            let page = self.objects.list(prefix, keys.last().map(String::as_str)).await?;
-            if page.is_empty() {
-                return Ok(keys);
-            }
-            keys.extend(page.into_iter().map(|listed| listed.key));
-        }
     }
 
     /// A file's records. One that is gone has none: it has expired.

@@ -1,5 +1,6 @@
 //! Objects under keys, as narrow as they are used: each operation is one request.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::ops::Range;
 
@@ -71,6 +72,21 @@ pub trait ObjectStore: Send + Sync {
 
     /// Gives an upload up. May be repeated.
     fn abort_upload(&self, key: &str, upload: &str) -> impl Future<Output = Result<(), ArchiveError>> + Send;
+}
+
+/// The keys of all objects under a prefix.
+///
+/// # Errors
+/// If they cannot be listed.
+pub async fn keys(objects: &impl ObjectStore, prefix: &str) -> Result<BTreeSet<String>, ArchiveError> {
+    let mut keys = BTreeSet::new();
+    loop {
+        let page = objects.list(prefix, keys.last().map(String::as_str)).await?;
+        if page.is_empty() {
+            return Ok(keys);
+        }
+        keys.extend(page.into_iter().map(|listed| listed.key));
+    }
 }
 
 /// When an object may be written.

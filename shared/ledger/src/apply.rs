@@ -65,7 +65,7 @@ pub(crate) async fn apply<S: Store>(applying: Applying<'_, S>, plan: Arc<Plan>) 
         let mut deltas = plan.deltas(applied.map(|(transition, _)| transition));
         // A window that may be gone must not come back with this share alone.
         let all = deltas.len();
-        deltas.retain(|(_, delta)| delta.expires_ms().is_none_or(|expires| expires > now_ms));
+        deltas.retain(|(_, delta)| delta.is_kept(now_ms));
         let late = all - deltas.len();
         (deltas, late)
     };

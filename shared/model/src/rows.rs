@@ -109,6 +109,11 @@ impl Measures {
         self.find(TTL)?.to_whole()?.checked_mul(1_000)
     }
 
+    /// Whether the row is not past its TTL: DynamoDB deletes such rows only some time later.
+    pub fn is_kept(&self, now_ms: i64) -> bool {
+        self.expires_ms().is_none_or(|expires| expires > now_ms)
+    }
+
     /// The numbers in the order of their names.
     pub fn iter(&self) -> impl Iterator<Item = (&str, Decimal)> {
         self.0.iter().map(|(name, n)| (name.as_str(), *n))

@@ -120,12 +120,6 @@ pub fn iso(field: &str, text: &str) -> Result<i64, String> {
     within(field, time.as_nanosecond().div_euclid(1_000_000) as i64)
 }
 
-/// A time in ms as ISO 8601 in UTC: `2026-11-20T02:00:00Z`, with a fraction if there is one. Beyond the years that
-/// has, the nearest.
-pub fn to_iso(ms: i64) -> String {
-    timestamp(ms.clamp(EARLIEST_MS, LATEST_MS)).to_string()
-}
-
 /// A time in ms as part of a name, in UTC: `20261120_020000`.
 pub fn to_name(ms: i64) -> String {
     timestamp(ms.clamp(EARLIEST_MS, LATEST_MS)).strftime("%Y%m%d_%H%M%S").to_string()

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use tidemark_archive::documents::{REPORTS, view};
 use tidemark_archive::{ObjectStore, layout};
 use tidemark_local::stack::{Stack, VIEWS_TABLE};
-use tidemark_model::time::{DAY_MS, to_iso};
+use tidemark_model::time::{DAY_MS, utc};
 use tidemark_tests::memory::MemoryObjects;
 use tidemark_tests::{NOW_MS, call, documents, exact, handle, invocation};
 
@@ -71,10 +71,7 @@ async fn the_snapshot_and_the_reports_say_what_the_views_say() {
         let report = exact(&text);
         let member = if kind.folder == "summary" { "metrics" } else { "data" };
         assert_eq!(names(&report), ["report_type", "generated_at", member]);
-        assert_eq!(
-            (&report["report_type"], &report["generated_at"]),
-            (&kind.report_type.into(), &to_iso(NOW_MS).into())
-        );
+        assert_eq!((&report["report_type"], &report["generated_at"]), (&kind.report_type.into(), &utc(NOW_MS).into()));
         assert_eq!(report[member], views[kind.view().unwrap().name], "{}", kind.folder);
         for name in ["total_amount", "total_revenue", "total_spent"] {
             for (at, found) in text.match_indices(&format!("\"{name}\":")) {

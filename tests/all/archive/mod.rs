@@ -13,11 +13,11 @@ use clap::Parser;
 use tidemark_archive::manifest::{Holds, Manifest};
 use tidemark_archive::parquet::{ArchivedRow, RowReader, StateReader};
 use tidemark_archive::{ObjectStore, documents, sha256};
-use tidemark_ledger::dynamo::{DynamoStore, is_kept};
+use tidemark_ledger::dynamo::DynamoStore;
 use tidemark_ledger::{Call, Ledger, Segment, Store};
 use tidemark_local::cli;
 use tidemark_local::stack::Stack;
-use tidemark_model::time::{DAY_MS, to_iso};
+use tidemark_model::time::{DAY_MS, utc};
 use tidemark_model::views::{VIEWS, view_of};
 use tidemark_model::{Key, Known};
 use tidemark_tests::memory::MemoryObjects;
@@ -113,7 +113,7 @@ async fn tables(stack: &Stack, now_ms: i64) -> Content {
         let (rows, next) = store.rows(Segment::WHOLE, after.as_ref()).await.unwrap().value;
         for (key, row) in rows {
             let (Some(view), Ok(row)) = (view_of(&key), row) else { continue };
-            if is_kept(&row.measures, now_ms) {
+            if row.measures.is_kept(now_ms) {
                 let marks = row.marks.iter().map(|(lane, seq)| (lane.as_str().into(), *seq)).collect();
                 content.rows.entry(view.name).or_default().push(ArchivedRow { key, measures: row.measures, marks });
             }
@@ -138,7 +138,7 @@ async fn tables(stack: &Stack, now_ms: i64) -> Content {
 async fn check_finished(objects: &MemoryObjects, manifest: &Manifest, expected: &Content, what: &str) {
     assert_eq!(&content(objects, manifest).await, expected, "{what}");
     assert_eq!((manifest.job.as_str(), manifest.date.as_str()), ("daily", DATE), "{what}");
-    assert_eq!(manifest.scheduled, to_iso(AT_MS), "{what}");
+    assert_eq!(manifest.scheduled, utc(AT_MS), "{what}");
     let mut expected: Vec<String> = manifest.files.iter().map(|file| file.key.clone()).collect();
     expected.push(layout_manifest(manifest));
     expected.sort();

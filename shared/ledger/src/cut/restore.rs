@@ -59,8 +59,7 @@ impl<S: Store> Ledger<S> {
     /// If a request fails; a repetition goes on.
     pub async fn restore_rows(&self, rows: &[(Key, Measures)], call: Call) -> Result<(), LedgerError> {
         let requests = self.requests(call);
-        let is_kept = |row: &Measures| row.expires_ms().is_none_or(|expires| expires > call.now_ms);
-        let rows = rows.iter().filter(|(_, row)| !row.is_empty() && is_kept(row));
+        let rows = rows.iter().filter(|(_, row)| !row.is_empty() && row.is_kept(call.now_ms));
         let (store, requests) = (&self.store, &requests);
         let creates: Vec<_> = rows.map(|(key, row)| requests.send(move || store.create_row(key, row, &[]))).collect();
         stream::iter(creates).buffer_unordered(self.options.concurrency).try_for_each(|_| async { Ok(()) }).await

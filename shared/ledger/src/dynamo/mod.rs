@@ -27,7 +27,7 @@ mod rows;
 mod scan;
 mod settings;
 
-pub use read::{Place, is_kept};
+pub use read::Place;
 
 use std::ops::RangeInclusive;
 

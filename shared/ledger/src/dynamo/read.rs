@@ -27,7 +27,7 @@ impl DynamoStore {
             let (page, next) = self.rows(Segment::WHOLE, after.as_ref()).await?.value;
             for (key, row) in page {
                 let row = row?.measures;
-                if is_kept(&row, now_ms) {
+                if row.is_kept(now_ms) {
                     rows.push((key, row));
                 }
             }
@@ -181,8 +181,3 @@ impl DynamoStore {
 /// A place on a board.
 #[derive(Clone, Debug)]
 pub struct Place(Item);
-
-/// Whether a row is not past its TTL: DynamoDB deletes such rows only some time later.
-pub fn is_kept(row: &Measures, now_ms: i64) -> bool {
-    row.expires_ms().is_none_or(|expires| expires > now_ms)
-}
