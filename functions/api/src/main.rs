@@ -1,0 +1,2 @@
+//! The Lambda binary: wiring only, the function is in the library.
+fn main() {}
