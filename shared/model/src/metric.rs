@@ -23,8 +23,10 @@ use crate::{Change, Decimal, Key, Known, State, Transition, Version};
 /// The stream of metrics.
 pub const STREAM: Stream = Stream { name: "metrics", topics: &["analytics.metrics"], decode, route };
 
-const NAME_LIMIT: usize = 200;
-const TYPE_LIMIT: usize = 32;
+/// Bytes of a metric's name at most.
+pub const NAME_LIMIT: usize = 200;
+/// Bytes of a metric's type at most.
+pub const TYPE_LIMIT: usize = 32;
 /// Tags of one point at most.
 const TAGS_LIMIT: usize = 64;
 /// DynamoDB's limit of a sort key.
