@@ -10,6 +10,7 @@ mod auth;
 mod caller;
 mod cursor;
 mod extract;
+mod ingest;
 mod lambda;
 mod layers;
 mod options;
@@ -23,6 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::DefaultBodyLimit;
 use http::Extensions;
 use tidemark_ledger::dynamo::DynamoStore;
 use tidemark_ledger::{Call, Ledger};
@@ -44,6 +46,9 @@ pub use secret::Secret;
 
 /// How long a request may take that has no deadline of its own.
 const LONGEST: Duration = Duration::from_secs(25);
+
+/// Bytes of a body at most.
+const BODY_LIMIT: usize = 1_000_000;
 
 /// The function.
 pub struct Api {
@@ -76,5 +81,5 @@ impl Api {
 
 /// Every route, with everything around it.
 pub fn router(api: Arc<Api>) -> Router {
-    routes::router(&api).layer(axum::middleware::from_fn_with_state(Arc::clone(&api), layers::around)).with_state(api)
+    routes::router(&api).layer(DefaultBodyLimit::max(BODY_LIMIT)).layer(axum::middleware::from_fn_with_state(Arc::clone(&api), layers::around)).with_state(api)
 }

@@ -11,7 +11,7 @@ use utoipa::openapi::schema::{AdditionalProperties, ArrayBuilder, Object, Object
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
-use super::Members;
+use super::sent::Members;
 use crate::FieldError;
 
 /// What a field holds.
@@ -72,7 +72,7 @@ pub(super) const METRIC: &[Field] = &[
 ];
 
 /// Adds what is plainly wrong with a value's fields.
-pub(super) fn check(fields: &[Field], value: &Members<'_>, path: &str, errors: &mut Vec<FieldError>) {
+pub(super) fn check(fields: &[Field], value: &Members, path: &str, errors: &mut Vec<FieldError>) {
     for field in fields {
         let given = value.get(field.name).filter(|raw| !matches!(raw.get(), "null" | "\"\""));
         let reason = match given {

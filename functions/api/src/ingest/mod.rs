@@ -1,11 +1,13 @@
 //! What is sent over HTTP: checked whole, then committed, or handed to Kafka.
+//!
+//! A request counts whole or not at all: one bad value refuses it, with all that is wrong. The streams' own decoders
+//! read the values, so that it makes no difference to a total which way a value came.
 
 pub(crate) mod fields;
-mod request;
-
-use std::collections::BTreeMap;
+mod sent;
 
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use http::StatusCode;
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -17,15 +19,9 @@ use tidemark_runtime::telemetry::chain;
 use utoipa::ToSchema;
 
 use crate::producer::{ProduceError, Record};
-use crate::{Api, Caller, FieldError, Problem};
+use crate::{Answer, Api, Caller, FieldError, Fresh, Problem};
 use fields::Field;
-pub(crate) use request::Sent;
-
-/// Values of one request at most.
-const MOST: usize = 500;
-
-/// The members of a JSON object, as they came.
-type Members<'a> = BTreeMap<std::borrow::Cow<'a, str>, Box<RawValue>>;
+pub(crate) use sent::{MOST, Sent};
 
 /// A kind of thing that is sent.
 pub(crate) struct Kind {
@@ -33,31 +29,105 @@ pub(crate) struct Kind {
     stream: &'static Stream,
     /// What a batch of it is called.
     many: &'static str,
+    /// What it holds.
     fields: &'static [Field],
     /// The field that is the record's key in Kafka.
     key: &'static str,
-    /// Whether values without an id have an identity all the same.
-    has_fingerprint: bool,
 }
 
 /// Events.
-pub(crate) const EVENTS: Kind = Kind {
-    stream: &activity::TRACKED,
-    many: "events",
-    fields: fields::EVENT,
-    key: "userId",
-    has_fingerprint: true,
-};
+pub(crate) const EVENTS: Kind =
+    Kind { stream: &activity::TRACKED, many: "events", fields: fields::EVENT, key: "userId" };
 
 /// Measurements.
 pub(crate) const METRICS: Kind =
-    Kind { stream: &metric::STREAM, many: "metrics", fields: fields::METRIC, key: "appId", has_fingerprint: false };
+    Kind { stream: &metric::STREAM, many: "metrics", fields: fields::METRIC, key: "appId" };
 
 /// What became of a request.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Taken {
-    /// Values that count, now or before. Of those that are handed to Kafka, all.
+    /// Values that count, now or before; or that were handed to Kafka, and will.
     accepted: usize,
     /// Values that are past their retention, and count nowhere.
     late: usize,
+}
+
+/// Takes what was sent: 201 when it is in the totals, 202 when Kafka has it; 200 if all of it came too late.
+pub(crate) async fn take(api: &Api, kind: &Kind, sent: Sent, caller: &Caller, call: Call) -> Result<Response, Problem> {
+    let settings = api.retentions.settings(&api.ledger, &api.settings, call).await?;
+    let request = match &sent.idempotency_key {
+        Some(key) => RequestId::keyed(caller.id(), key),
+        None => RequestId::random(crate::auth::random_bits()?),
+    };
+    let Ingested { changes, results } =
+        ingest(kind.stream, &sent.values, &request, &settings, |app| caller.apps().holds(app));
+    let late = results.iter().filter(|result| matches!(result, Ok(Accepted::Late))).count();
+    let wrong = results.into_iter().enumerate().filter_map(|(at, result)| Some((at, result.err()?)));
+    let wrong: Vec<FieldError> = wrong.map(|(at, reason)| FieldError::new(sent.path(kind, at), reason)).collect();
+    if !wrong.is_empty() {
+        return Err(Problem::invalid(wrong));
+    }
+    let taken = Taken { accepted: sent.values.len() - late, late };
+    let status = match (sent.is_async, taken.accepted) {
+        (true, _) => {
+            produce(api, kind, sent, &request, &settings).await?;
+            StatusCode::ACCEPTED
+        }
+        (false, 0) => StatusCode::OK,
+        (false, _) => {
+            let (receipt, outcome) = api.ledger.ingest(changes, settings.max_tag_sets, call).await;
+            tracing::info!(
+                lane = receipt.lane,
+                values = taken.accepted,
+                duplicates = receipt.duplicates,
+                overflow = receipt.overflow,
+                plans = receipt.plans,
+                entities = receipt.entities,
+                rows = receipt.rows,
+                conflicts = receipt.conflicts,
+                redone = receipt.redone,
+                requests = receipt.requests,
+                retries = receipt.retries,
+                read_units = receipt.read_units,
+                write_units = receipt.write_units,
+                "request committed"
+            );
+            outcome?;
+            StatusCode::CREATED
+        }
+    };
+    Ok((status, Answer::json(&taken, Fresh::Never)?).into_response())
+}
+
+/// Hands a request's values to Kafka, as one batch that is there whole or not at all.
+async fn produce(
+    api: &Api,
+    kind: &Kind,
+    sent: Sent,
+    request: &RequestId,
+    settings: &Settings,
+) -> Result<(), Problem> {
+    let Some(kafka) = &api.kafka else {
+        let reason = "there is no Kafka in this deployment; leave `async` out";
+        return Err(Problem::invalid(vec![FieldError::new("async", reason)]));
+    };
+    let records = sent.into_records(kind, request, settings.now_ms)?;
+    let topic = if kind.many == EVENTS.many { &kafka.events_topic } else { &kafka.metrics_topic };
+    kafka.producer.send(topic, records).await.map_err(|error| {
+        tracing::error!(error = %chain(&error), "records were not accepted by Kafka");
+        match error {
+            ProduceError::TooLarge { .. } => Problem::new(StatusCode::PAYLOAD_TOO_LARGE, error.to_string()),
+            ProduceError::Refused { .. } => {
+                Problem::new(StatusCode::SERVICE_UNAVAILABLE, "Kafka refused the records, and nothing was accepted")
+            }
+            ProduceError::Away { .. } => {
+                Problem::new(StatusCode::SERVICE_UNAVAILABLE, "Kafka is away, and nothing was accepted; try again")
+                    .retry_after(5)
+            }
+            ProduceError::Unacknowledged { .. } => {
+                let what = "Kafka did not say whether it has the records; send them again, with the same Idempotency-Key";
+                Problem::new(StatusCode::SERVICE_UNAVAILABLE, what).retry_after(1)
+            }
+        }
+    })
 }

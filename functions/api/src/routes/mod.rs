@@ -1,5 +1,6 @@
 //! The routes, one file for each kind of thing.
 
+mod ingest;
 mod listed;
 mod sellers;
 
@@ -17,6 +18,7 @@ use crate::{Api, Problem};
 fn analytics() -> OpenApiRouter<Arc<Api>> {
     OpenApiRouter::with_openapi(OpenApi::new(Info::new("Tidemark", env!("CARGO_PKG_VERSION")), Paths::new()))
         .merge(sellers::routes())
+        .merge(ingest::routes())
 }
 
 /// The routes.
