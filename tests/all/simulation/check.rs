@@ -143,7 +143,7 @@ fn entities_are_as_the_newest_records_say(world: &World, partitions: &[Partition
     // Which of the tellings of a sample comes first, and which tag sets, is the delivery's affair; and what is late.
     let ages = settings.now_ms > NOW_MS;
     let settled = |state: &State| match state {
-        State::Sample(_) | State::TagSets(_) => false,
+        State::Sample(_) | State::Parcel(_) | State::TagSets(_) => false,
         State::Event(_) | State::Seen(_) => !ages,
         State::Product(_) | State::Order(_) | State::Item(_) => true,
         // No change says so: see below.

@@ -212,7 +212,7 @@ impl World {
                     (old.seq, old.pending) = (cursor.seq - 1, false);
                 }
             }
-            (Without::FinishCondition, Request::Finish(lane, _)) => {
+            (Without::FinishCondition, Request::Finish(lane, ..)) => {
                 if let Some(cursor) = items.cursors.get_mut(lane) {
                     cursor.pending = false;
                 }
