@@ -157,6 +157,12 @@ mod tests {
     }
 
     #[test]
+    fn a_lane_knows_the_one_of_the_epoch_before() {
+        assert_eq!(Lane::new("http", "ingest", 3, 7).before(), Some(Lane::new("http", "ingest", 3, 6)));
+        assert_eq!(Lane::new("http", "ingest", 3, 0).before(), None);
+    }
+
+    #[test]
     fn a_plans_id_tells_its_seq_but_an_id_of_another_form_tells_none() {
         for seq in [0, 1, 17, u64::MAX] {
             assert_eq!(PlanId::new(seq, u64::MAX).seq(), Some(seq));

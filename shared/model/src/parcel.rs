@@ -55,3 +55,34 @@ impl Parcel {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::Zone;
+
+    /// Persisted: a later release reads what this one wrote.
+    #[test]
+    fn a_parcel_reads_back_from_the_json_that_is_stored() {
+        let series = |metric: &str| Series { app: "a".into(), metric: metric.into(), kind: "k".into(), tags: vec![] };
+        let point = |at: i64, metric: &str| Point {
+            offset: 0,
+            series: series(metric),
+            at,
+            day: Zone::default().day(at),
+            value: Decimal::whole(at),
+            kept_ms: 10,
+        };
+        let change = Parcel::of(&"d".into(), 3, [point(1, "m"), point(5, "n"), point(2, "m")]);
+        assert_eq!(change.key, Key::fixed("REQUEST#d", "POINTS#0003"));
+        let day = r#""day":{"date":"1970-01-01","end_ms":86400000},"kept_ms":10"#;
+        let series = |metric: &str| format!(r#""series":{{"app":"a","metric":"{metric}","type":"k"}}"#);
+        let json = format!(
+            r#"{{"Parcel":{{"strands":[{{{},{day},"points":[[1,"1"],[2,"2"]]}},{{{},{day},"points":[[5,"5"]]}}],"expires":15}}}}"#,
+            series("m"),
+            series("n"),
+        );
+        assert_eq!(serde_json::to_string(&change.state).unwrap(), json);
+        assert_eq!(serde_json::from_str::<State>(&json).unwrap(), change.state);
+    }
+}
