@@ -27,7 +27,7 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use http::Extensions;
 use tidemark_ledger::dynamo::DynamoStore;
-use tidemark_ledger::{Call, Ledger};
+use tidemark_ledger::{Call, Ledger, Retentions};
 use tidemark_model::Settings;
 use tokio::time::Instant;
 
@@ -60,7 +60,20 @@ pub struct Api {
     pub keys: Secret,
     /// Where lists go on.
     pub cursors: Cursors,
+    /// Where requests go that are not to be counted at once, if there is Kafka.
+    pub kafka: Option<Kafka>,
+    retentions: Retentions,
     clock: Clock,
+}
+
+/// Kafka, as the function uses it.
+pub struct Kafka {
+    /// What sends.
+    pub producer: Box<dyn Producer>,
+    /// Where events go.
+    pub events_topic: String,
+    /// Where metrics go.
+    pub metrics_topic: String,
 }
 
 /// Tells the time, in ms since 1970.
@@ -69,7 +82,8 @@ pub type Clock = Box<dyn Fn() -> i64 + Send + Sync>;
 impl Api {
     /// The function on a ledger.
     pub fn new(ledger: Ledger<DynamoStore>, settings: Settings, options: Options, clock: Clock) -> Self {
-        Self { ledger, settings, keys: options.keys, cursors: Cursors::new(options.cursors), clock }
+        let (keys, cursors) = (options.keys, Cursors::new(options.cursors));
+        Self { ledger, settings, keys, cursors, kafka: None, retentions: Retentions::default(), clock }
     }
 
     /// When a request happens: as whoever took it in says, or now.

@@ -6,11 +6,11 @@
 pub(crate) mod fields;
 mod sent;
 
+use std::cell::Cell;
+
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
 use http::StatusCode;
 use serde::Serialize;
-use serde_json::value::RawValue;
 use tidemark_ledger::Call;
 use tidemark_model::ingest::{Ingested, RequestId, ingest};
 use tidemark_model::stream::{Accepted, Stream};
@@ -18,7 +18,7 @@ use tidemark_model::{Settings, activity, metric};
 use tidemark_runtime::telemetry::chain;
 use utoipa::ToSchema;
 
-use crate::producer::{ProduceError, Record};
+use crate::producer::ProduceError;
 use crate::{Answer, Api, Caller, FieldError, Fresh, Problem};
 use fields::Field;
 pub(crate) use sent::{MOST, Sent};
@@ -54,13 +54,22 @@ pub(crate) struct Taken {
 
 /// Takes what was sent: 201 when it is in the totals, 202 when Kafka has it; 200 if all of it came too late.
 pub(crate) async fn take(api: &Api, kind: &Kind, sent: Sent, caller: &Caller, call: Call) -> Result<Response, Problem> {
-    let settings = api.retentions.settings(&api.ledger, &api.settings, call).await?;
+    let settings = api.retentions.settings(&api.ledger, &api.settings, call).await?.value;
     let request = match &sent.idempotency_key {
         Some(key) => RequestId::keyed(caller.id(), key),
-        None => RequestId::random(crate::auth::random_bits()?),
+        None => RequestId::random(fastrand::u128(..)),
     };
-    let Ingested { changes, results } =
-        ingest(kind.stream, &sent.values, &request, &settings, |app| caller.apps().holds(app));
+    let foreign = Cell::new(None);
+    let may_tell = |app: &str| {
+        let refused = caller.app(app).err();
+        let may = refused.is_none();
+        foreign.set(foreign.take().or(refused));
+        may
+    };
+    let Ingested { changes, results } = ingest(kind.stream, &sent.values, &request, &settings, may_tell);
+    if let Some(refused) = foreign.take() {
+        return Err(refused);
+    }
     let late = results.iter().filter(|result| matches!(result, Ok(Accepted::Late))).count();
     let wrong = results.into_iter().enumerate().filter_map(|(at, result)| Some((at, result.err()?)));
     let wrong: Vec<FieldError> = wrong.map(|(at, reason)| FieldError::new(sent.path(kind, at), reason)).collect();

@@ -97,7 +97,7 @@ impl Sent {
         let record = |(at, value): (usize, String)| {
             let mut value: Members = serde_json::from_str(&value)?;
             if !value.contains_key("specversion") {
-                let id = self.idempotency_key.as_ref().map(|_| request.id_of(at));
+                let id = request.id_of(at);
                 for (name, own) in [("timestamp", Some(now_ms.to_string())), ("eventId", id.map(|id| format!("\"{id}\"")))] {
                     let is_given = value.get(name).is_some_and(|raw| !matches!(raw.get(), "null" | "\"\""));
                     if let Some(own) = own.filter(|_| !is_given) {

@@ -160,21 +160,32 @@ impl DynamoStore {
         Ok(Metered { value: rows, units })
     }
 
-    pub(super) async fn get_rows(&self, mut keys: Vec<Key>) -> Answer<Vec<(Key, Measures)>> {
-        let (mut rows, mut all) = (Vec::with_capacity(keys.len()), Units::default());
+    /// Those of some rows that are there, in any order.
+    pub(super) async fn get_rows(&self, keys: Vec<Key>) -> Answer<Vec<(Key, Measures)>> {
+        let read = |reading: Reading<'_>| Ok((reading.key()?, read_row(&reading, None)?.measures));
+        self.batch_get_all(&self.tables.views, keys, read).await
+    }
+
+    /// Reads items, eventually consistent, until all are answered.
+    pub(super) async fn batch_get_all<T>(
+        &self,
+        table: &str,
+        mut keys: Vec<Key>,
+        read: impl Fn(Reading<'_>) -> Result<T, StoreError>,
+    ) -> Answer<Vec<T>> {
+        let (mut items, mut all) = (Vec::with_capacity(keys.len()), Units::default());
         while !keys.is_empty() {
             let asked = keys.split_off(keys.len().saturating_sub(Self::READ_KEYS));
-            let read = |reading: Reading<'_>| Ok((reading.key()?, read_row(&reading, None)?.measures));
-            let Metered { value, units } = self.batch_get(&self.tables.views, &asked, false, read).await?;
+            let Metered { value, units } = self.batch_get(table, &asked, false, &read).await?;
             let Page { found, unprocessed } = value;
             all += units;
-            rows.extend(found);
+            items.extend(found);
             if !unprocessed.is_empty() {
                 tokio::time::sleep(PAUSE).await;
             }
             keys.extend(unprocessed);
         }
-        Ok(Metered { value: rows, units: all })
+        Ok(Metered { value: items, units: all })
     }
 }
 
