@@ -21,6 +21,7 @@ mod fuzz;
 mod golden;
 mod laws;
 mod objects;
+mod producer;
 mod protocol;
 mod quarantine;
 mod rankings;

@@ -1,1 +1,3 @@
 //! The API function.
+
+pub mod producer;
