@@ -16,6 +16,7 @@ mod layers;
 mod options;
 mod params;
 mod problem;
+pub mod producer;
 mod range;
 mod routes;
 mod secret;
@@ -30,6 +31,8 @@ use tidemark_ledger::dynamo::DynamoStore;
 use tidemark_ledger::{Call, Ledger, Retentions};
 use tidemark_model::Settings;
 use tokio::time::Instant;
+
+use producer::{KafkaConfig, KafkaProducer, Producer};
 
 pub use answer::{Answer, Fresh, Page};
 pub use auth::issue;
@@ -79,11 +82,19 @@ pub struct Kafka {
 /// Tells the time, in ms since 1970.
 pub type Clock = Box<dyn Fn() -> i64 + Send + Sync>;
 
+impl Kafka {
+    fn new(config: KafkaConfig) -> Self {
+        let (events_topic, metrics_topic) = (config.events_topic.clone(), config.metrics_topic.clone());
+        Self { producer: Box::new(KafkaProducer::new(config)), events_topic, metrics_topic }
+    }
+}
+
 impl Api {
     /// The function on a ledger.
     pub fn new(ledger: Ledger<DynamoStore>, settings: Settings, options: Options, clock: Clock) -> Self {
         let (keys, cursors) = (options.keys, Cursors::new(options.cursors));
-        Self { ledger, settings, keys, cursors, kafka: None, retentions: Retentions::default(), clock }
+        let kafka = options.kafka.map(Kafka::new);
+        Self { ledger, settings, keys, cursors, kafka, retentions: Retentions::default(), clock }
     }
 
     /// When a request happens: as whoever took it in says, or now.

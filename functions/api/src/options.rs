@@ -1,5 +1,8 @@
 //! How the function answers: configuration by environment variables.
 
+use tidemark_runtime::ConfigError;
+
+use crate::producer::KafkaConfig;
 use crate::secret::{LEAST, Secret};
 
 /// What a deployment can set for its API. The README's table names each variable.
@@ -9,6 +12,8 @@ pub struct Options {
     pub keys: Secret,
     /// `API_SECRET`: what signs cursors.
     pub cursors: Secret,
+    /// `KAFKA_*`, `EVENTS_TOPIC`, `METRICS_TOPIC`: where requests go that say `async`, if anywhere.
+    pub kafka: Option<KafkaConfig>,
 }
 
 /// A variable that is missing or cannot be used.
@@ -17,6 +22,9 @@ pub enum OptionsError {
     /// The secret is missing or could be guessed.
     #[error("environment variable API_SECRET takes at least {LEAST} characters that nobody can guess")]
     Secret,
+    /// A variable of Kafka's.
+    #[error(transparent)]
+    Kafka(#[from] ConfigError),
 }
 
 impl Options {
@@ -27,6 +35,6 @@ impl Options {
     pub fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, OptionsError> {
         let secret = variable("API_SECRET").unwrap_or_default();
         let derive = |purpose| Secret::derive(&secret, purpose).ok_or(OptionsError::Secret);
-        Ok(Self { keys: derive("api keys")?, cursors: derive("cursors")? })
+        Ok(Self { keys: derive("api keys")?, cursors: derive("cursors")?, kafka: KafkaConfig::read(&variable)? })
     }
 }

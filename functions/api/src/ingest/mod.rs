@@ -57,7 +57,7 @@ pub(crate) async fn take(api: &Api, kind: &Kind, sent: Sent, caller: &Caller, ca
     let settings = api.retentions.settings(&api.ledger, &api.settings, call).await?.value;
     let request = match &sent.idempotency_key {
         Some(key) => RequestId::keyed(caller.id(), key),
-        None => RequestId::random(fastrand::u128(..)),
+        None => RequestId::random(random_bits()?),
     };
     let foreign = Cell::new(None);
     let may_tell = |app: &str| {
@@ -106,6 +106,16 @@ pub(crate) async fn take(api: &Api, kind: &Kind, sent: Sent, caller: &Caller, ca
         }
     };
     Ok((status, Answer::json(&taken, Fresh::Never)?).into_response())
+}
+
+/// What names a request that has no key: nobody else's, in any process.
+fn random_bits() -> Result<u128, Problem> {
+    let mut bits = [0; 16];
+    getrandom::fill(&mut bits).map_err(|error| {
+        tracing::error!(%error, "no randomness");
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the request could not be named; try again").retry_after(1)
+    })?;
+    Ok(u128::from_be_bytes(bits))
 }
 
 /// Hands a request's values to Kafka, as one batch that is there whole or not at all.
