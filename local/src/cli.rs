@@ -60,8 +60,8 @@ pub struct Options {
     #[arg(long, value_name = "URL")]
     pub s3_endpoint: Option<String>,
 
-    /// Keeps the stores running after the streams were played, for `cargo lambda` and the AWS CLI,
-    /// until Ctrl-C.
+    /// Serves the API after the streams were played, and keeps the stores running for `cargo lambda` and the AWS
+    /// CLI, until Ctrl-C.
     #[arg(long)]
     pub serve: bool,
 
@@ -76,6 +76,10 @@ pub struct Options {
     /// The embedded S3's port [default: 8101 with --serve, else any].
     #[arg(long, value_name = "PORT")]
     pub s3_port: Option<u16>,
+
+    /// The API's port, with --serve.
+    #[arg(long, value_name = "PORT", default_value_t = 8102)]
+    pub api_port: u16,
 }
 
 /// A file to play.

@@ -168,6 +168,11 @@ pub fn clock_ms(logs: &[Log]) -> i64 {
     logs.iter().flat_map(|log| &log.records).map(|record| record.timestamp).min().unwrap_or_else(now_ms)
 }
 
+/// The time of the newest record: where the API's clock goes on from.
+pub fn newest_ms(logs: &[Log]) -> i64 {
+    logs.iter().flat_map(|log| &log.records).map(|record| record.timestamp).max().unwrap_or_else(now_ms)
+}
+
 impl Log {
     /// Where a batch that starts at an index ends: at a number of records, or where the payload
     /// would grow too large.

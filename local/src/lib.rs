@@ -16,6 +16,7 @@ pub mod feed;
 pub mod play;
 pub mod quarantine;
 pub mod restore;
+pub mod serve;
 pub mod show;
 pub mod stack;
 pub mod tables;

@@ -10,7 +10,7 @@ use tidemark_local::cli::Options;
 use tidemark_local::commands::Command;
 use tidemark_local::document::Document;
 use tidemark_local::stack::Stack;
-use tidemark_local::{audit, delivery, erase, feed, play, quarantine, restore, show};
+use tidemark_local::{audit, delivery, erase, feed, play, quarantine, restore, serve, show};
 use tidemark_runtime::telemetry::start_logging;
 
 #[tokio::main]
@@ -50,7 +50,8 @@ async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         println!("{}", show::snapshot(&daily, &stack));
     }
     if options.serve {
-        eprint!("{}", show::serving(&stack));
+        let served = serve::serve(&stack, options.api_port, feed::newest_ms(&logs)).await?;
+        eprint!("{}", show::serving(&stack, &served));
         tokio::signal::ctrl_c().await?;
     } else if !options.json {
         println!("{}", show::GO_ON);

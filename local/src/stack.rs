@@ -2,8 +2,10 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use aggregate::Aggregate;
+use api::{Api, Clock};
 use archive::Archive;
 use aws_config::retry::RetryConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
@@ -32,6 +34,9 @@ pub type LocalAggregate = Aggregate<DynamoStore, Bucket>;
 
 /// The scheduled function as the local stack runs it.
 pub type LocalArchive = Archive<DynamoStore, Bucket>;
+
+/// What hashes API keys and signs cursors here.
+const API_SECRET: &str = "for the local stack alone, and no secret";
 
 /// What runs.
 pub struct Stack {
@@ -133,6 +138,20 @@ impl Stack {
             _ => None,
         };
         Ok(Self { aggregate, archive, clients, dynamodb_url, s3_url, folder, _objects: objects })
+    }
+}
+
+impl Stack {
+    /// The function that answers over HTTP, at a time that a clock tells.
+    ///
+    /// # Errors
+    /// If its options cannot be used.
+    pub fn api(&self, clock: Clock) -> Result<Arc<Api>, api::OptionsError> {
+        let options = api::Options::read(|name| (name == "API_SECRET").then(|| API_SECRET.to_owned()))?;
+        let retry = Retry { initial: Duration::from_millis(50), cap: Duration::from_secs(1), ..Retry::default() };
+        let store = self.aggregate.ledger.store().clone();
+        let ledger = Ledger::new(store, LedgerOptions { retry, ..LedgerOptions::default() });
+        Ok(Arc::new(Api::new(ledger, self.aggregate.settings.clone(), options, clock)))
     }
 }
 

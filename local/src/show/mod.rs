@@ -18,6 +18,7 @@ use tidemark_model::Decimal;
 use crate::document::Document;
 use crate::play::Played;
 use crate::restore::Restored;
+use crate::serve::Served;
 use crate::stack::{BUCKET, Stack};
 
 pub use audit::{audit, rebuilt};
@@ -134,10 +135,12 @@ pub fn erased(erased: &Erased, dry_run: bool) -> String {
 }
 
 /// How to go on while the stack is served.
-pub fn serving(stack: &Stack) -> String {
-    let (dynamodb, s3) = (&stack.dynamodb_url, &stack.s3_url);
+pub fn serving(stack: &Stack, served: &Served) -> String {
+    let (dynamodb, s3, Served { url, key }) = (&stack.dynamodb_url, &stack.s3_url, served);
     format!(
-        "\nDynamoDB {dynamodb}\nS3       {s3}\n\nIn two other terminals:\n  \
+        "\nAPI      {url}\nDynamoDB {dynamodb}\nS3       {s3}\n\n\
+         Ask it, with this key of everything:\n  \
+         curl -H 'X-Api-Key: {key}' '{url}/analytics/sellers?limit=3'\n\nIn two other terminals:\n  \
          cargo lambda watch --env-file events/local.env \\\n    \
          --env-var AWS_ENDPOINT_URL_DYNAMODB={dynamodb} --env-var AWS_ENDPOINT_URL_S3={s3}\n  \
          cargo lambda invoke aggregate --data-file events/products.json\n\nCtrl-C stops.\n"

@@ -49,6 +49,57 @@ impl Serialize for Id {
     }
 }
 
+#[cfg(feature = "schema")]
+mod schema {
+    use std::borrow::Cow;
+
+    use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, Type};
+    use utoipa::openapi::{RefOr, Schema};
+    use utoipa::{PartialSchema, ToSchema};
+
+    use super::{Id, Money, Number};
+
+    impl PartialSchema for Number {
+        fn schema() -> RefOr<Schema> {
+            ObjectBuilder::new().schema_type(Type::Number).description(Some("An exact number.")).into()
+        }
+    }
+
+    impl ToSchema for Number {
+        fn name() -> Cow<'static, str> {
+            Cow::Borrowed("Number")
+        }
+    }
+
+    impl PartialSchema for Money {
+        fn schema() -> RefOr<Schema> {
+            let what = "An exact decimal number with two digits after the point, or more where there are more.";
+            ObjectBuilder::new().schema_type(Type::Number).description(Some(what)).into()
+        }
+    }
+
+    impl ToSchema for Money {
+        fn name() -> Cow<'static, str> {
+            Cow::Borrowed("Money")
+        }
+    }
+
+    impl PartialSchema for Id {
+        fn schema() -> RefOr<Schema> {
+            let either = OneOfBuilder::new()
+                .item(ObjectBuilder::new().schema_type(Type::Integer))
+                .item(ObjectBuilder::new().schema_type(Type::String));
+            either.description(Some("A number where the id is written as one, else a text.")).into()
+        }
+    }
+
+    impl ToSchema for Id {
+        fn name() -> Cow<'static, str> {
+            Cow::Borrowed("Id")
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -10,23 +10,28 @@
 //! | lane (state) | `LANES` | `{lane}` | `name` |
 //! | floor (state) | `RANKING#{board}` | `FLOOR` | `floor`, `shown`, `refreshed` |
 //! | retention (state) | `SETTINGS` | `RETENTION` | `activity`, `metrics`: maps from app to days |
-//! | row (views) | as the view says | as the view says | one number per measure, `TTL`, `board` and `rank` if ranked, marks |
+//! | row (views) | as the view says | as the view says | one number per measure, `TTL`, `board` and `rank` if ranked, `kind` if listed in the directory, marks |
+//! | API key (state) | `APIKEYS` | `{id}` | `hash`, `name`, `scopes`, `apps` if not all, `created`, `expires`, `per_minute` |
 //!
 //! A mark is a number under `~{lane}`: the seq of the lane's last plan that changed the item. A row
 //! that competes in a ranking keeps under `^{lane}` what it read before that plan's addition. The audit
 //! marks the rows that it repairs under `~audit`, and counts its repairs of each there.
 
+mod api_keys;
 mod conditional;
 mod entities;
 mod error;
 mod item;
 mod lanes;
 mod plans;
+mod query;
 mod read;
 mod rows;
 mod scan;
 mod settings;
 
+pub use api_keys::{ApiKey, Apps, Scope};
+pub use query::Span;
 pub use read::Place;
 
 use std::ops::RangeInclusive;

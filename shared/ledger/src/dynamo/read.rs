@@ -160,7 +160,7 @@ impl DynamoStore {
         Ok(Metered { value: rows, units })
     }
 
-    async fn get_rows(&self, mut keys: Vec<Key>) -> Answer<Vec<(Key, Measures)>> {
+    pub(super) async fn get_rows(&self, mut keys: Vec<Key>) -> Answer<Vec<(Key, Measures)>> {
         let (mut rows, mut all) = (Vec::with_capacity(keys.len()), Units::default());
         while !keys.is_empty() {
             let asked = keys.split_off(keys.len().saturating_sub(Self::READ_KEYS));

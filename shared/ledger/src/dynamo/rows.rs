@@ -4,7 +4,7 @@ use aws_sdk_dynamodb::types::{
     AttributeValue, ReturnConsumedCapacity, ReturnValue, ReturnValuesOnConditionCheckFailure,
 };
 use tidemark_model::rows::{Combine, TTL};
-use tidemark_model::views::Ranking;
+use tidemark_model::views::{Ranking, directory_of};
 use tidemark_model::{Decimal, Key, Measures};
 
 use super::DynamoStore;
@@ -12,6 +12,9 @@ use super::conditional::held;
 use super::error::{is_condition_failed, refused_item, store_error};
 use super::item::{Item, REFUSED, Reading, key_item, mark, number, string, write_units};
 use crate::{Answer, LaneId, Metered, Row, StoreError};
+
+/// The attribute under which the directory lists a row.
+pub(super) const KIND: &str = "kind";
 
 impl DynamoStore {
     pub(super) async fn update_row(
@@ -54,6 +57,12 @@ impl DynamoStore {
                 .expression_attribute_names("#before", lane.before())
                 .expression_attribute_names("#present", ranking.present)
                 .expression_attribute_values(":zero", number(0));
+        }
+        if let Some(kind) = directory_of(key) {
+            // The same each time: the index is written to once.
+            sets.push("#kind = :kind".to_owned());
+            request =
+                request.expression_attribute_names("#kind", KIND).expression_attribute_values(":kind", string(kind));
         }
         let mut update = format!("SET {}", sets.join(", "));
         if !adds.is_empty() {
@@ -99,6 +108,7 @@ impl DynamoStore {
         let mut item = key_item(key);
         item.extend(row.iter().map(|(name, n)| (name.to_owned(), number(n))));
         item.extend(marks.iter().map(|(lane, seq)| (lane.mark(), number(seq))));
+        item.extend(directory_of(key).map(|kind| (KIND.to_owned(), string(kind))));
         self.create_item(table, item).await
     }
 

@@ -178,6 +178,11 @@ pub fn ranking_of(row: &Key) -> Option<&'static Ranking> {
     rankings().find(|ranking| row.is_of(ranking.kind) && row.sk == CURRENT)
 }
 
+/// The directory that lists a row: its kind, if it is one of many current totals.
+pub fn directory_of(row: &Key) -> Option<&str> {
+    row.pk.split_once('#').map(|(kind, _)| kind).filter(|_| row.sk == CURRENT)
+}
+
 /// What the tables hold, as read back: every row, and every listed state in the order of its board.
 #[derive(Clone, Debug, Default)]
 pub struct Tables {

@@ -31,9 +31,11 @@ const KIND: &str = "SELLER";
 
 /// One seller's metrics.
 #[derive(Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct SellerMetrics {
     /// Whose.
+    #[cfg_attr(feature = "schema", schema(value_type = String))]
     pub seller_id: CompactString,
     /// Products ever seen.
     pub total_products: Number,

@@ -1,0 +1,98 @@
+//! Who asks, and what they may see.
+
+use std::collections::BTreeSet;
+
+use axum::extract::FromRequestParts;
+use http::StatusCode;
+use http::request::Parts;
+use tidemark_ledger::dynamo::{Apps, Scope};
+
+use crate::Problem;
+
+/// An authenticated caller.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    id: String,
+    scopes: BTreeSet<Scope>,
+    apps: Apps,
+}
+
+impl Caller {
+    /// A caller by a name that no other has.
+    pub fn new(id: String, scopes: BTreeSet<Scope>, apps: Apps) -> Self {
+        Self { id, scopes, apps }
+    }
+
+    /// Its name: `key:{id}` or `jwt:{subject}`.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The apps it is bound to.
+    pub fn apps(&self) -> &Apps {
+        &self.apps
+    }
+
+    /// Refuses an app that the caller is not bound to, whether there is such an app or not.
+    ///
+    /// # Errors
+    /// 403.
+    pub fn app(&self, app: &str) -> Result<(), Problem> {
+        if self.apps.holds(app) {
+            return Ok(());
+        }
+        Err(Problem::new(StatusCode::FORBIDDEN, "this caller is not bound to the app; ask for a key that is"))
+    }
+
+    fn with(self, scope: Scope) -> Result<Self, Problem> {
+        if self.scopes.contains(&scope) {
+            return Ok(self);
+        }
+        Err(Problem::new(StatusCode::FORBIDDEN, format!("this needs the scope `{scope}`, which this caller lacks")))
+    }
+}
+
+/// A caller that may read what belongs to its apps.
+#[derive(Debug)]
+pub struct Reader(pub Caller);
+
+/// A caller that may read what belongs to no app, such as the shop's totals: one that is bound to all apps.
+#[derive(Debug)]
+pub struct ShopReader(pub Caller);
+
+/// A caller that may send what belongs to its apps.
+#[derive(Debug)]
+pub struct Ingester(pub Caller);
+
+fn authenticated(parts: &Parts) -> Result<Caller, Problem> {
+    let caller = parts.extensions.get::<Caller>().cloned();
+    caller.ok_or_else(|| Problem::new(StatusCode::UNAUTHORIZED, "an API key or a token is needed"))
+}
+
+impl<S: Sync> FromRequestParts<S> for Reader {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        authenticated(parts)?.with(Scope::Read).map(Self)
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for ShopReader {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let caller = authenticated(parts)?.with(Scope::Read)?;
+        if caller.apps == Apps::All {
+            return Ok(Self(caller));
+        }
+        Err(Problem::new(StatusCode::FORBIDDEN, "this belongs to no app, so only callers of all apps see it"))
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Ingester {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        authenticated(parts)?.with(Scope::Ingest).map(Self)
+    }
+}

@@ -1,0 +1,45 @@
+//! Sellers and their metrics.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use tidemark_model::views::seller::{self, SellerMetrics};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::listed;
+use crate::{Answer, Api, Id, Now, Page, Params, Problem, ShopReader};
+
+pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
+    OpenApiRouter::new().routes(routes!(list)).routes(routes!(one))
+}
+
+/// All sellers with their current totals, in the order of their ids.
+#[utoipa::path(
+    get, path = "/analytics/sellers", tag = "shop",
+    params(("limit" = Option<u32>, Query, minimum = 1, maximum = 1000), ("cursor" = Option<String>, Query)),
+    responses((status = 200, body = Page<SellerMetrics>), (status = "4XX", body = Problem), (status = 503, body = Problem))
+)]
+async fn list(
+    State(api): State<Arc<Api>>,
+    ShopReader(caller): ShopReader,
+    params: Params,
+    Now(call): Now,
+) -> Result<Answer, Problem> {
+    listed::page(&api, &seller::VIEW, &caller, params, call).await
+}
+
+/// One seller's current totals.
+#[utoipa::path(
+    get, path = "/analytics/sellers/{id}", tag = "shop", params(("id" = String, Path)),
+    responses((status = 200, body = SellerMetrics), (status = "4XX", body = Problem), (status = 503, body = Problem))
+)]
+async fn one(
+    State(api): State<Arc<Api>>,
+    _caller: ShopReader,
+    Id(id): Id,
+    params: Params,
+    Now(call): Now,
+) -> Result<Answer, Problem> {
+    listed::one(&api, &seller::VIEW, &id, params, call).await
+}

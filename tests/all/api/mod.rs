@@ -1,0 +1,3 @@
+//! The API function, asked over HTTP, on the embedded DynamoDB.
+
+mod sellers;
