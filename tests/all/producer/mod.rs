@@ -40,8 +40,8 @@ impl Cluster {
         .await
     }
 
-    fn producer(&self) -> KafkaProducer {
-        KafkaProducer::new(plain(&self.bootstrap_servers))
+    fn producer(&self) -> Box<dyn Producer> {
+        Box::new(KafkaProducer::new(plain(&self.bootstrap_servers)))
     }
 
     /// What a reader gets from the start, once there are so many, by partition and offset.
