@@ -15,7 +15,7 @@ use tidemark_local::cli;
 use tidemark_local::stack::Stack;
 use tower::ServiceExt;
 
-use crate::{NOW_MS, exact};
+use crate::{NOW_MS, documents, exact};
 
 /// The function on a stack of its own.
 pub struct Served {
@@ -47,15 +47,27 @@ impl Answered {
     }
 }
 
+/// A stack with empty tables.
+pub async fn stack() -> Stack {
+    Stack::start(&cli::Options::parse_from(["tidemark"])).await.unwrap()
+}
+
 impl Served {
     /// The function on empty tables, at [`NOW_MS`].
     pub async fn start() -> Self {
-        Self::on(Stack::start(&cli::Options::parse_from(["tidemark"])).await.unwrap()).await
+        Self::on(stack().await).await
     }
 
     /// The function on a stack.
     pub async fn on(stack: Stack) -> Self {
-        let api = stack.api(Box::new(|| NOW_MS)).unwrap();
+        Self::with(stack, |_| ()).await
+    }
+
+    /// The function on a stack, set up otherwise.
+    pub async fn with(stack: Stack, change: impl FnOnce(&mut Api)) -> Self {
+        let mut api = Arc::into_inner(stack.api(Box::new(|| NOW_MS)).unwrap()).unwrap();
+        change(&mut api);
+        let api = Arc::new(api);
         let router = router(Arc::clone(&api));
         let mut served = Self { stack, api, router, key: String::new() };
         served.key = served.key_for(&[Scope::Read, Scope::Ingest, Scope::Admin], Apps::All).await;
@@ -86,6 +98,16 @@ impl Served {
         let request = Request::builder().method(Method::POST).uri(path).header("X-Api-Key", key);
         let request = request.header("Content-Type", "application/json").body(body.into()).unwrap();
         self.ask(request).await
+    }
+
+    /// What a POST of JSON by the key of everything answers.
+    pub async fn post(&self, path: &str, body: &Value) -> Answered {
+        self.post_as(&self.key, path, body.to_string()).await
+    }
+
+    /// All views, as the tables have them.
+    pub async fn documents(&self) -> Value {
+        documents(&self.api.ledger.store().read_tables(NOW_MS).await.unwrap())
     }
 
     /// What any request answers.

@@ -1,3 +1,4 @@
 //! The API function, asked over HTTP, on the embedded DynamoDB.
 
+mod ingestion;
 mod sellers;
