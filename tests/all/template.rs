@@ -4,6 +4,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
+use api::Options;
 use tidemark_local::tables::TEMPLATE;
 use tidemark_runtime::Config;
 use tidemark_tests::root;
