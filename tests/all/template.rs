@@ -98,6 +98,20 @@ fn the_readme_documents_every_variable() {
     }
 }
 
+/// GETs of `/analytics` share one route; any other operation has its own.
+#[test]
+fn every_operation_has_a_route_at_the_gateway() {
+    let document = serde_json::to_value(api::openapi()).unwrap();
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        for method in operations.as_object().unwrap().keys() {
+            let shared = method == "get" && path.starts_with("/analytics/");
+            let path = if shared { "/analytics/{proxy+}" } else { path.as_str() };
+            let route = format!("\n          {path}:\n            {method}:\n");
+            assert!(TEMPLATE.contains(&route), "the gateway knows no {method} of {path}");
+        }
+    }
+}
+
 #[test]
 fn every_sample_request_shows_the_key_that_the_local_stack_knows() {
     let mut requests = 0;
