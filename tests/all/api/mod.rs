@@ -1,3 +1,8 @@
 //! The API function, asked over HTTP, on the embedded DynamoDB.
 
+mod auth;
+mod jwt;
+mod keys;
+mod limits;
 mod sellers;
+mod tenancy;
