@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use api::{Api, issue, router};
 use axum::Router;
@@ -24,6 +25,8 @@ pub struct Served {
     pub router: Router,
     /// A key of everything.
     pub key: String,
+    /// The function's time, in ms since 1970.
+    pub clock: Arc<AtomicI64>,
 }
 
 /// What was answered.
@@ -55,23 +58,35 @@ pub async fn stack() -> Stack {
 impl Served {
     /// The function on empty tables, at [`NOW_MS`].
     pub async fn start() -> Self {
-        Self::on(stack().await).await
+        Self::set_up(&[]).await
+    }
+
+    /// The same, set up by variables.
+    pub async fn set_up(variables: &[(&str, &str)]) -> Self {
+        Self::of(stack().await, variables).await
     }
 
     /// The function on a stack.
     pub async fn on(stack: Stack) -> Self {
-        Self::with(stack, |_| ()).await
+        Self::of(stack, &[]).await
     }
 
-    /// The function on a stack, set up otherwise.
-    pub async fn with(stack: Stack, change: impl FnOnce(&mut Api)) -> Self {
-        let mut api = Arc::into_inner(stack.api(Box::new(|| NOW_MS)).unwrap()).unwrap();
-        change(&mut api);
-        let api = Arc::new(api);
-        let router = router(Arc::clone(&api));
-        let mut served = Self { stack, api, router, key: String::new() };
+    async fn of(stack: Stack, variables: &[(&str, &str)]) -> Self {
+        let clock = Arc::new(AtomicI64::new(NOW_MS));
+        let api = instance(&stack, variables, &clock);
+        let mut served = Self { router: router(Arc::clone(&api)), stack, api, key: String::new(), clock };
         served.key = served.key_for(&[Scope::Read, Scope::Ingest, Scope::Admin], Apps::All).await;
         served
+    }
+
+    /// Another instance of the function on the same tables, set up by variables.
+    pub fn beside(&self, variables: &[(&str, &str)]) -> Router {
+        router(instance(&self.stack, variables, &self.clock))
+    }
+
+    /// Lets time pass.
+    pub fn pass(&self, ms: i64) {
+        self.clock.fetch_add(ms, Ordering::Relaxed);
     }
 
     /// A new key.
@@ -112,10 +127,35 @@ impl Served {
 
     /// What any request answers.
     pub async fn ask(&self, request: Request<Body>) -> Answered {
-        let response: Response<Body> = self.router.clone().oneshot(request).await.unwrap();
-        let (parts, body) = response.into_parts();
-        let body = body.collect().await.unwrap().to_bytes();
-        let body = String::from_utf8(body.to_vec()).unwrap();
-        Answered { status: parts.status, headers: parts.headers, body }
+        ask(&self.router, request).await
     }
+}
+
+fn instance(stack: &Stack, variables: &[(&str, &str)], clock: &Arc<AtomicI64>) -> Arc<Api> {
+    let variable = |name: &str| {
+        let found = variables.iter().find(|(known, _)| *known == name);
+        found.map(|(_, value)| (*value).to_owned())
+    };
+    let clock = Arc::clone(clock);
+    stack.api_with(variable, Box::new(move || clock.load(Ordering::Relaxed))).unwrap()
+}
+
+/// What an instance answers.
+pub async fn ask(router: &Router, request: Request<Body>) -> Answered {
+    let response: Response<Body> = router.clone().oneshot(request).await.unwrap();
+    let (parts, body) = response.into_parts();
+    let body = body.collect().await.unwrap().to_bytes();
+    let body = String::from_utf8(body.to_vec()).unwrap();
+    Answered { status: parts.status, headers: parts.headers, body }
+}
+
+/// A GET by a key, or by a token where it is none.
+pub fn get(credentials: &str, path: &str) -> Request<Body> {
+    let request = Request::get(path);
+    let request = match credentials {
+        "" => request,
+        key if key.starts_with("tm_") => request.header("X-Api-Key", key),
+        token => request.header("Authorization", format!("Bearer {token}")),
+    };
+    request.body(Body::empty()).unwrap()
 }

@@ -10,6 +10,7 @@ pub mod faulty;
 pub mod memory;
 mod objects;
 pub mod oracle;
+pub mod tokens;
 pub mod values;
 pub mod watched;
 

@@ -25,33 +25,31 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
-use http::Extensions;
+use http::{Extensions, HeaderValue};
 use tidemark_ledger::dynamo::DynamoStore;
 use tidemark_ledger::{Call, Ledger, Retentions};
 use tidemark_model::Settings;
 use tokio::time::Instant;
 
-use producer::{KafkaConfig, KafkaProducer, Producer};
+use self::auth::Auth;
+use self::producer::{KafkaConfig, KafkaProducer, Producer};
 
 pub use answer::{Answer, Fresh, Page};
-pub use auth::issue;
+pub use auth::{Lease, issue};
 pub use caller::{Caller, Ingester, Reader, ShopReader};
 pub use cursor::Cursors;
 pub use extract::{Id, Now};
 pub use lambda::run;
-pub use options::{Options, OptionsError};
+pub use layers::{BODY_BYTES, layered};
+pub use options::{Options, OptionsError, TokenOptions};
 pub use params::Params;
 pub use problem::{FieldError, Problem};
 pub use range::Range;
 pub use routes::openapi;
-pub use secret::Secret;
+pub use secret::{LEAST as SECRET_CHARACTERS, Secret};
 
 /// How long a request may take that has no deadline of its own.
 const LONGEST: Duration = Duration::from_secs(25);
-
-/// Bytes of a body at most.
-const BODY_LIMIT: usize = 1_000_000;
 
 /// The function.
 pub struct Api {
@@ -61,6 +59,10 @@ pub struct Api {
     pub settings: Settings,
     /// What hashes API keys.
     pub keys: Secret,
+    /// Who may come in, and how often.
+    pub(crate) auth: Auth,
+    /// Whose pages may ask from a browser.
+    pub(crate) origins: Vec<HeaderValue>,
     /// Where lists go on.
     pub cursors: Cursors,
     /// Where requests go that are not to be counted at once, if there is Kafka.
@@ -92,9 +94,17 @@ impl Kafka {
 impl Api {
     /// The function on a ledger.
     pub fn new(ledger: Ledger<DynamoStore>, settings: Settings, options: Options, clock: Clock) -> Self {
-        let (keys, cursors) = (options.keys, Cursors::new(options.cursors));
-        let kafka = options.kafka.map(Kafka::new);
-        Self { ledger, settings, keys, cursors, kafka, retentions: Retentions::default(), clock }
+        Self {
+            ledger,
+            settings,
+            auth: Auth::new(&options),
+            origins: options.origins,
+            keys: options.keys,
+            cursors: Cursors::new(options.cursors),
+            kafka: options.kafka.map(Kafka::new),
+            retentions: Retentions::default(),
+            clock,
+        }
     }
 
     /// When a request happens: as whoever took it in says, or now.
@@ -106,5 +116,5 @@ impl Api {
 
 /// Every route, with everything around it.
 pub fn router(api: Arc<Api>) -> Router {
-    routes::router(&api).layer(DefaultBodyLimit::max(BODY_LIMIT)).layer(axum::middleware::from_fn_with_state(Arc::clone(&api), layers::around)).with_state(api)
+    layered(api.clone(), routes::router(&api))
 }

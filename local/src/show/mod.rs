@@ -1,6 +1,7 @@
 //! The run for people: tables, costs, and how to go on.
 
 mod audit;
+mod keys;
 mod quarantine;
 
 use std::cmp::Reverse;
@@ -22,6 +23,7 @@ use crate::serve::Served;
 use crate::stack::{BUCKET, Stack};
 
 pub use audit::{audit, rebuilt};
+pub use keys::{issued, keys, revoked};
 pub use quarantine::{quarantine, redriven, set_aside};
 
 /// Rows of a table that are shown.

@@ -1,9 +1,8 @@
 //! What is sent over HTTP.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use api::Kafka;
-use api::producer::{KafkaConfig, KafkaProducer};
 use axum::body::Body;
 use http::{Request, StatusCode};
 use krafka::testing::FakeBroker;
@@ -64,19 +63,18 @@ async fn what_comes_over_http_counts_as_what_comes_from_kafka() {
 
 #[tokio::test]
 async fn an_event_without_a_time_counts_once_under_its_key_however_late_it_comes_again() {
-    let served = Served::start().await;
-    let later = served.stack.api(Box::new(|| NOW_MS + 5)).unwrap();
-    let later = Served { stack: stack().await, router: api::router(later.clone()), api: later, key: served.key.clone() };
+    let mut served = Served::start().await;
     let event = without(&tracked("app", "u"), "timestamp");
-    for served in [&served, &later] {
-        assert_eq!(keyed(served, EVENTS, "k", &event).await.status, StatusCode::CREATED);
+    for _ in 0..2 {
+        assert_eq!(keyed(&served, EVENTS, "k", &event).await.status, StatusCode::CREATED);
+        served.pass(5);
     }
     assert_eq!(served.documents().await["eventTotals"][0]["count"], json!("1"));
     // Another key, and another caller's key of the same name, are other requests.
-    let other = served.key_for(&[Scope::Ingest], Apps::All).await;
-    let other = Served { key: other, stack: stack().await, router: later.router.clone(), api: later.api.clone() };
-    assert_eq!(keyed(&other, EVENTS, "k", &event).await.status, StatusCode::CREATED);
-    assert_eq!(keyed(&later, EVENTS, "l", &event).await.status, StatusCode::CREATED);
+    assert_eq!(keyed(&served, EVENTS, "l", &event).await.status, StatusCode::CREATED);
+    served.key = served.key_for(&[Scope::Ingest], Apps::All).await;
+    served.pass(5);
+    assert_eq!(keyed(&served, EVENTS, "k", &event).await.status, StatusCode::CREATED);
     assert_eq!(served.documents().await["eventTotals"][0]["count"], json!("3"));
 }
 
@@ -204,8 +202,10 @@ async fn what_is_past_its_retention_is_said_to_be_late() {
 #[tokio::test]
 async fn who_sent_an_event_is_kept_only_where_the_deployment_says_so() {
     for stores in [false, true] {
-        let stack = stack().await;
-        let served = Served::with(stack, |api| api.settings.store_user_agent = stores).await;
+        let mut served = Served::start().await;
+        let mut api = Arc::into_inner(served.stack.api(Box::new(|| NOW_MS)).unwrap()).unwrap();
+        api.settings.store_user_agent = stores;
+        served.router = api::router(Arc::new(api));
         let headers = [("Content-Type", "application/json"), ("User-Agent", "agent/7")];
         let answered = post_with(&served, EVENTS, &headers, tracked("app", "u").to_string()).await;
         assert_eq!(answered.status, StatusCode::CREATED);
@@ -221,14 +221,7 @@ async fn state_table(stack: &Stack) -> String {
 
 /// The function beside a broker, or where one was.
 async fn beside(bootstrap_servers: String) -> Served {
-    let variables = move |name: &str| (name == "KAFKA_BOOTSTRAP_SERVERS").then(|| bootstrap_servers.clone());
-    let config = KafkaConfig::read(variables).unwrap().unwrap();
-    let kafka = Kafka {
-        events_topic: config.events_topic.clone(),
-        metrics_topic: config.metrics_topic.clone(),
-        producer: Box::new(KafkaProducer::new(config)),
-    };
-    Served::with(stack().await, |api| api.kafka = Some(kafka)).await
+    Served::set_up(&[("KAFKA_BOOTSTRAP_SERVERS", &bootstrap_servers)]).await
 }
 
 #[tokio::test]
