@@ -1,7 +1,12 @@
 //! The routes, one file for each kind of thing.
 
+mod apps;
+mod dashboards;
+mod known;
 mod listed;
 mod sellers;
+mod series;
+mod timelines;
 
 use std::sync::Arc;
 
@@ -17,6 +22,10 @@ use crate::{Api, Problem};
 fn analytics() -> OpenApiRouter<Arc<Api>> {
     OpenApiRouter::with_openapi(OpenApi::new(Info::new("Tidemark", env!("CARGO_PKG_VERSION")), Paths::new()))
         .merge(sellers::routes())
+        .merge(timelines::routes())
+        .merge(series::routes())
+        .merge(dashboards::routes())
+        .merge(apps::routes())
 }
 
 /// The routes.
