@@ -47,15 +47,27 @@ impl Answered {
     }
 }
 
+/// A path with parameters.
+pub fn asked(path: &str, parameters: &[(&str, &str)]) -> String {
+    let encode = |text: &str| text.bytes().map(|byte| format!("%{byte:02X}")).collect::<String>();
+    let pairs: Vec<String> = parameters.iter().map(|(name, value)| format!("{name}={}", encode(value))).collect();
+    format!("{path}?{}", pairs.join("&"))
+}
+
 impl Served {
     /// The function on empty tables, at [`NOW_MS`].
     pub async fn start() -> Self {
         Self::on(Stack::start(&cli::Options::parse_from(["tidemark"])).await.unwrap()).await
     }
 
-    /// The function on a stack.
+    /// The function on a stack, at [`NOW_MS`].
     pub async fn on(stack: Stack) -> Self {
-        let api = stack.api(Box::new(|| NOW_MS)).unwrap();
+        Self::at(stack, NOW_MS).await
+    }
+
+    /// The function on a stack, at a time in ms since 1970.
+    pub async fn at(stack: Stack, now_ms: i64) -> Self {
+        let api = stack.api(Box::new(move || now_ms)).unwrap();
         let router = router(Arc::clone(&api));
         let mut served = Self { stack, api, router, key: String::new() };
         served.key = served.key_for(&[Scope::Read, Scope::Ingest, Scope::Admin], Apps::All).await;
@@ -79,6 +91,16 @@ impl Served {
     pub async fn get_as(&self, key: &str, path: &str) -> Answered {
         let request = Request::get(path).header("X-Api-Key", key).body(Body::empty()).unwrap();
         self.ask(request).await
+    }
+
+    /// The items of every page of a list, one after the other, numbers as text.
+    pub async fn pages(&self, path: &str) -> Vec<Value> {
+        let (mut items, mut page) = (Vec::new(), self.get(path).await.exact());
+        loop {
+            items.extend(page["items"].as_array().unwrap().iter().cloned());
+            let Some(next) = page["next"].as_str() else { return items };
+            page = self.get(&format!("{path}&cursor={next}")).await.exact();
+        }
     }
 
     /// What a POST of JSON by a key answers.

@@ -158,10 +158,10 @@ impl Dashboard {
             rows.iter().filter_map(|(key, row)| Some((activity::of_name(key)?, row.get("events")))).collect();
         let (mut from, mut is_complete) = (CompactString::from(first), true);
         if goes_on && let Some(([oldest, ..], _)) = named.last().cloned() {
-            // Of the oldest day some names are missing: it counts only if it is all there is.
-            named.retain(|([date, ..], _)| *date != oldest || oldest == last);
+            // Of the oldest day some names are missing: it counts only if there is no other.
+            is_complete = named.first().is_some_and(|([newest, ..], _)| *newest != oldest);
+            named.retain(|([date, ..], _)| *date != oldest || !is_complete);
             from = named.last().map_or(oldest, |([date, ..], _)| date.clone());
-            is_complete = from != last || named.last().is_none_or(|([date, ..], _)| date != last);
         }
         let mut sums: BTreeMap<(CompactString, CompactString), Decimal> = BTreeMap::new();
         for ([_, kind, name], n) in named.into_iter().filter(|(_, n)| !n.is_zero()) {
@@ -181,16 +181,19 @@ fn windows_in(rows: &BTreeMap<Key, Measures>, range: Range) -> impl Iterator<Ite
     rows.values().flat_map(activity::windows).filter(move |(start, _)| (range.start_ms..range.end_ms).contains(start))
 }
 
-/// The metrics to show, of rows that come newest day first.
-pub(crate) fn newest_metrics(rows: &[(Key, Measures)]) -> Vec<String> {
-    let mut newest: BTreeMap<CompactString, CompactString> = BTreeMap::new();
-    for [date, metric] in rows.iter().filter_map(|(key, _)| series::of_metric(key)) {
-        newest.entry(metric).or_insert(date);
+/// The metrics to show, of rows that come newest day first; and how many tag sets each had on a day at most.
+pub(crate) fn newest_metrics(rows: &[(Key, Measures)]) -> Vec<(String, usize)> {
+    let mut newest: BTreeMap<CompactString, (CompactString, usize)> = BTreeMap::new();
+    for (key, row) in rows {
+        let Some([date, metric]) = series::of_metric(key) else { continue };
+        let sets = row.get("sets").to_whole().and_then(|sets| usize::try_from(sets).ok()).unwrap_or_default();
+        let entry = newest.entry(metric).or_insert((date, 0));
+        entry.1 = entry.1.max(sets);
     }
     let mut metrics: Vec<_> = newest.into_iter().collect();
     // Stable, so that metrics of one day stay in the order of their names.
-    metrics.sort_by(|(_, a), (_, b)| b.cmp(a));
-    metrics.into_iter().take(METRICS).map(|(metric, _)| metric.into()).collect()
+    metrics.sort_by(|(_, (a, _)), (_, (b, _))| b.cmp(a));
+    metrics.into_iter().take(METRICS).map(|(metric, (_, sets))| (metric.into(), sets)).collect()
 }
 
 /// What a metric's rows say that come newest window first: the newest, by type.

@@ -22,6 +22,8 @@ use crate::{Answer, Api, Fresh, Id, Now, Params, Problem, Range, Reader};
 const MOST_DAYS: i64 = 92;
 /// Rows that one request shows at most; 1 MB ends it earlier.
 const PAGE: usize = 10_000;
+/// Types of one metric of which no tag set was admitted, at most.
+const OVERFLOWS: usize = 8;
 
 pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
     OpenApiRouter::new().routes(routes!(dashboard))
@@ -57,11 +59,13 @@ async fn dashboard(
         known(&api, &app, call).await?;
     }
     let days = days(&api, range);
-    let (first, last) = (days.first().map_or("", |day| &day.date), days.last().map_or("", |day| &day.date));
+    let (first, last) =
+        (days.first().map_or("", |day| day.date.as_str()), days.last().map_or("", |day| day.date.as_str()));
     let day_keys: Vec<Key> = days.iter().map(|day| activity::day_row(&app, &day.date)).collect();
     let names = Span::between(activity::rows_between(&app, first, last), PAGE).backwards();
     let metrics = Span::between(series::rows_between(&app, first, last), PAGE).backwards();
-    let read_days = async { Ok(api.ledger.send(|| api.ledger.store().rows_at(&day_keys), call).await?.value) };
+    let read_days =
+        async { Ok::<_, Problem>(api.ledger.send(|| api.ledger.store().rows_at(&day_keys), call).await?.value) };
     let (rows, names, metrics) = tokio::try_join!(read_days, page(&api, &names, call), page(&api, &metrics, call))?;
     if rows.is_empty() && names.0.is_empty() && metrics.0.is_empty() {
         known(&api, &app, call).await?;
@@ -116,7 +120,8 @@ async fn page(api: &Api, span: &Span, call: Call) -> Result<(Vec<(Key, Measures)
 /// A metric's newest window in a range.
 async fn recent(api: &Api, app: &str, metric: String, range: Range, call: Call) -> Result<Vec<RecentMetric>, Problem> {
     let rows = metrics::rows_between(app, &metric, false, range.start_ms, range.end_ms);
-    let span = Span::between(rows, PAGE).backwards();
+    // A window has at most a row for each tag set, and one of the overflow for each type.
+    let span = Span::between(rows, 2 * tag_sets + OVERFLOWS).backwards();
     let (rows, _) = page(api, &span, call).await?;
     Ok(newest(&metric, &rows))
 }

@@ -25,8 +25,8 @@ const KIND: &str = "EVENTS";
 
 /// Where the rows of an app are, or of all apps: their partition key, and sort keys that no row comes before or after.
 pub fn rows_of(app: Option<&str>) -> (Key, Key) {
-    let sk = [&["SERVICE"], app.as_slice()].concat();
-    (Key::parts(&[KIND], &[&*sk, &[""]].concat()), Key::behind(&[KIND], &sk))
+    let sk = [&["SERVICE"][..], app.as_slice()].concat();
+    (Key::parts(&[KIND], &[&*sk, &[""][..]].concat()), Key::behind(&[KIND], &sk))
 }
 
 /// The app and the type that a row counts the events of; `None` for other rows.
