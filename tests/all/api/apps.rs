@@ -54,9 +54,8 @@ async fn all_apps_have_their_totals_by_type() {
 async fn a_caller_of_some_apps_sees_those_alone() {
     let served = served().await;
     let bound: Vec<String> = ["web", "none", "many"].map(str::to_owned).into();
-    let mut key = served.key_for(&[Scope::Read], Apps::Of(bound.iter().cloned().collect())).await;
-    let all = std::mem::replace(&mut key, served.key.clone());
-    let served = Served { key: all, ..served };
+    let key = served.key_for(&[Scope::Read], Apps::Of(bound.into_iter().collect())).await;
+    let served = Served { key, ..served };
     for limit in ["1", "1000"] {
         let found = served.pages(&asked("/analytics/apps", &[("limit", limit)])).await;
         let mut ids: Vec<&str> = found.iter().map(|app| app["appId"].as_str().unwrap()).collect();
