@@ -118,7 +118,13 @@ async fn page(api: &Api, span: &Span, call: Call) -> Result<(Vec<(Key, Measures)
 }
 
 /// A metric's newest window in a range.
-async fn recent(api: &Api, app: &str, metric: String, range: Range, call: Call) -> Result<Vec<RecentMetric>, Problem> {
+async fn recent(
+    api: &Api,
+    app: &str,
+    (metric, tag_sets): (String, usize),
+    range: Range,
+    call: Call,
+) -> Result<Vec<RecentMetric>, Problem> {
     let rows = metrics::rows_between(app, &metric, false, range.start_ms, range.end_ms);
     // A window has at most a row for each tag set, and one of the overflow for each type.
     let span = Span::between(rows, 2 * tag_sets + OVERFLOWS).backwards();
