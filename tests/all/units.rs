@@ -1,10 +1,14 @@
 //! What a commit costs, on the embedded DynamoDB's metering.
 
+use std::collections::BTreeSet;
+
 use clap::Parser;
 use serde_json::json;
 use tidemark_local::cli::Options;
 use tidemark_local::stack::Stack;
-use tidemark_tests::{envelope, handle, invocation, product, records};
+use tidemark_model::ingest::{RequestId, ingest};
+use tidemark_model::{Settings, activity, metric};
+use tidemark_tests::{NOW_MS, call, envelope, handle, invocation, product, records};
 
 /// 10,000 events of one partition over 5,000 products, 100 sellers, 20 categories, 3% low stock.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -140,6 +144,31 @@ fn point(n: i64) -> String {
         "timestamp": 1_735_689_600_000_i64 + n * 12,
     })
     .to_string()
+}
+
+/// One event or one point a request: the plan, the cursor and the rows that many share in a batch, each pays alone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_of_one_event_costs_at_most_ten_write_units_and_of_one_point_at_most_six() {
+    let stack = Stack::start(&Options::parse_from(["tidemark"])).await.unwrap();
+    let settings = Settings { now_ms: NOW_MS, ..Settings::default() };
+    let mut lanes = BTreeSet::new();
+    for (stream, value, most, most_read) in
+        [(&activity::TRACKED, tracked as fn(i64) -> String, 10.0, 5.5), (&metric::STREAM, point, 6.0, 2.0)]
+    {
+        // Of one user, who is new at first, in a new session; of one series, which is admitted at first.
+        for n in 0..30_i64 {
+            let request = RequestId::random(n as u128);
+            let said = ingest(stream, &[value(n * 20_000)], &request, &settings, |_| true);
+            let (receipt, outcome) = stack.aggregate.ledger.ingest(said.changes, 1_000, call()).await;
+            outcome.unwrap();
+            let (writes, reads) = (receipt.write_units, receipt.read_units);
+            // A lane is registered once.
+            if !lanes.insert(receipt.lane.clone()) && n > 0 {
+                println!("{} {n}: {writes} write units and {reads} read units", stream.name);
+                assert!(writes <= most && reads <= most_read, "{} {n}: {receipt:?}", stream.name);
+            }
+        }
+    }
 }
 
 fn event(round: i64, n: i64, kind: &str) -> String {

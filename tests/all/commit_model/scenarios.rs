@@ -57,6 +57,8 @@ pub(super) fn all(large: bool) -> Vec<(&'static str, Scenario)> {
         ("a split batch, late requests", late(split(points()))),
         ("a split batch beside another lane", split(one(points_beside()))),
         ("a batch given up", given_up(points())),
+        ("a lane of many writers", given_up(two_entities())),
+        ("a request on two lanes", late(lanes(&[&[told(0, 1)], &[told(0, 1)]]))),
         ("a redrive of what was set aside or given up", given_up(lanes(&[&[Aside, Point], &[key(0)]]))),
         ("a redrive beside a split batch", split(lanes(&[&[Point, Aside], &[key(1)]]))),
         ("a redrive, twice, of what was set aside", given_up(one(lanes(&[&[Point, Aside], &[key(1)], &[key(1)]])))),
@@ -71,6 +73,7 @@ pub(super) fn all(large: bool) -> Vec<(&'static str, Scenario)> {
             ("a split batch, replayed, late requests", late(split(replayed(points())))),
             ("a split batch beside another lane, overlapping", split(points_beside())),
             ("a batch given up, late requests", late(given_up(points()))),
+            ("two lanes of many writers", given_up(lanes(&[&[told(0, 1), told(1, 1)], &[told(0, 1)]]))),
             ("a redrive, twice, overlapping", given_up(lanes(&[&[Point, Aside], &[key(1)], &[key(1)]]))),
         ]);
     }

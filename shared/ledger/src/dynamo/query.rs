@@ -113,7 +113,9 @@ impl DynamoStore {
     /// # Errors
     /// If a request fails or an item cannot be read.
     pub async fn rows_at(&self, keys: &[Key]) -> Answer<Vec<(Key, Measures)>> {
-        self.get_rows(keys.to_vec()).await
+        let table = self.tables.views.as_str();
+        let row = |reading: Reading<'_>| Ok((reading.key()?, read_row(&reading, None)?.measures));
+        self.batch_get_all(table, keys.to_vec(), row).await
     }
 
     fn row_of(&self, item: &Item) -> Result<(Key, Measures), StoreError> {
@@ -190,7 +192,7 @@ impl DynamoStore {
         let keys: Vec<Key> = page.items().iter().map(|item| Reading { table, item }.key()).collect::<Result<_, _>>()?;
         let next = page.last_evaluated_key().map(|item| Reading { table, item }.key()).transpose()?;
         let mut units = read_units(page.consumed_capacity());
-        let found = self.get_rows(keys.clone()).await?;
+        let found = self.rows_at(&keys).await?;
         units += found.units;
         let mut found: HashMap<Key, Measures> = found.value.into_iter().collect();
         let rows = keys.into_iter().filter_map(|key| found.remove_entry(&key)).collect();

@@ -151,8 +151,8 @@ impl DynamoStore {
                 ranked.push((rank, reading.key()?));
             }
         }
-        let keys = ranked.into_iter().map(|(_, key)| key).collect();
-        let Metered { value: mut rows, units: of_rows } = self.get_rows(keys).await?;
+        let keys: Vec<Key> = ranked.into_iter().map(|(_, key)| key).collect();
+        let Metered { value: mut rows, units: of_rows } = self.rows_at(&keys).await?;
         units += of_rows;
         rows.retain(|(_, row)| ranking.is_present(row));
         rows.sort_by(|(a, one), (b, other)| other.get(ranking.by).cmp(&one.get(ranking.by)).then_with(|| a.cmp(b)));
@@ -160,21 +160,26 @@ impl DynamoStore {
         Ok(Metered { value: rows, units })
     }
 
-    pub(super) async fn get_rows(&self, mut keys: Vec<Key>) -> Answer<Vec<(Key, Measures)>> {
-        let (mut rows, mut all) = (Vec::with_capacity(keys.len()), Units::default());
+    /// Reads items, eventually consistent, until all are answered.
+    pub(super) async fn batch_get_all<T>(
+        &self,
+        table: &str,
+        mut keys: Vec<Key>,
+        read: impl Fn(Reading<'_>) -> Result<T, StoreError>,
+    ) -> Answer<Vec<T>> {
+        let (mut items, mut all) = (Vec::with_capacity(keys.len()), Units::default());
         while !keys.is_empty() {
             let asked = keys.split_off(keys.len().saturating_sub(Self::READ_KEYS));
-            let read = |reading: Reading<'_>| Ok((reading.key()?, read_row(&reading, None)?.measures));
-            let Metered { value, units } = self.batch_get(&self.tables.views, &asked, false, read).await?;
+            let Metered { value, units } = self.batch_get(table, &asked, false, &read).await?;
             let Page { found, unprocessed } = value;
             all += units;
-            rows.extend(found);
+            items.extend(found);
             if !unprocessed.is_empty() {
                 tokio::time::sleep(PAUSE).await;
             }
             keys.extend(unprocessed);
         }
-        Ok(Metered { value: rows, units: all })
+        Ok(Metered { value: items, units: all })
     }
 }
 
