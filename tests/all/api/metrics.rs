@@ -90,6 +90,9 @@ fn ahead_ms(zone: &str, at: i64) -> i64 {
     }
 }
 
+/// Values in cents, by when their window begins and ends.
+type ByWindow = BTreeMap<(i64, i64), Vec<i64>>;
+
 /// What is asked; `None` is not given.
 #[derive(Debug)]
 struct Asked {
@@ -176,9 +179,9 @@ impl Asked {
     }
 
     /// The values, by group and window.
-    fn expected(&self, points: &[Point]) -> Vec<(Value, Vec<i64>, BTreeMap<(i64, i64), Vec<i64>>)> {
+    fn expected(&self, points: &[Point]) -> Vec<(Value, Vec<i64>, ByWindow)> {
         let (from, to) = self.covered();
-        let mut groups: BTreeMap<Vec<Option<&str>>, BTreeMap<(i64, i64), Vec<i64>>> = BTreeMap::new();
+        let mut groups: BTreeMap<Vec<Option<&str>>, ByWindow> = BTreeMap::new();
         for point in points.iter().filter(|point| (from..to).contains(&point.at)) {
             let is_asked = self.kind.is_none_or(|kind| point.kind == kind)
                 && self.tags.iter().all(|(name, value)| point.tags.get(name) == Some(value));
@@ -242,11 +245,8 @@ async fn every_aggregation_over_windows_zones_tags_and_groups_is_what_the_points
         for (found, (tags, all, windows)) in found.iter().zip(expected) {
             assert_eq!((&found["tags"], &found["count"]), (&tags, &json!(all.len().to_string())), "{asked:?}");
             let found = found["points"].as_array().unwrap();
-            let starts: Vec<&Value> = found.iter().map(|point| &point["start"]).collect();
-            assert_eq!(
-                starts,
-                windows.keys().map(|(start, _)| json!(utc(*start))).collect::<Vec<_>>().iter().collect::<Vec<_>>()
-            );
+            let starts: Vec<&str> = found.iter().map(|point| point["start"].as_str().unwrap()).collect();
+            assert_eq!(starts, windows.keys().map(|(start, _)| utc(*start)).collect::<Vec<_>>(), "{asked:?}");
             for (found, ((start, end), cents)) in found.iter().zip(windows) {
                 let value: Decimal = found["value"].as_str().unwrap().parse().unwrap();
                 assert!(asked.is_value(value, cents.clone(), (end - start) / 1_000), "{value} of {cents:?}: {asked:?}");
