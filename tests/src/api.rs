@@ -55,6 +55,13 @@ pub async fn stack() -> Stack {
     Stack::start(&cli::Options::parse_from(["tidemark"])).await.unwrap()
 }
 
+/// A path with parameters.
+pub fn asked(path: &str, parameters: &[(&str, &str)]) -> String {
+    let encode = |text: &str| text.bytes().map(|byte| format!("%{byte:02X}")).collect::<String>();
+    let pairs: Vec<String> = parameters.iter().map(|(name, value)| format!("{name}={}", encode(value))).collect();
+    format!("{path}?{}", pairs.join("&"))
+}
+
 impl Served {
     /// The function on empty tables, at [`NOW_MS`].
     pub async fn start() -> Self {
@@ -63,16 +70,21 @@ impl Served {
 
     /// The same, set up by variables.
     pub async fn set_up(variables: &[(&str, &str)]) -> Self {
-        Self::of(stack().await, variables).await
+        Self::of(stack().await, variables, NOW_MS).await
     }
 
-    /// The function on a stack.
+    /// The function on a stack, at [`NOW_MS`].
     pub async fn on(stack: Stack) -> Self {
-        Self::of(stack, &[]).await
+        Self::of(stack, &[], NOW_MS).await
     }
 
-    async fn of(stack: Stack, variables: &[(&str, &str)]) -> Self {
-        let clock = Arc::new(AtomicI64::new(NOW_MS));
+    /// The function on a stack, at a time in ms since 1970.
+    pub async fn at(stack: Stack, now_ms: i64) -> Self {
+        Self::of(stack, &[], now_ms).await
+    }
+
+    async fn of(stack: Stack, variables: &[(&str, &str)], now_ms: i64) -> Self {
+        let clock = Arc::new(AtomicI64::new(now_ms));
         let api = instance(&stack, variables, &clock);
         let mut served = Self { router: router(Arc::clone(&api)), stack, api, key: String::new(), clock };
         served.key = served.key_for(&[Scope::Read, Scope::Ingest, Scope::Admin], Apps::All).await;
@@ -106,6 +118,16 @@ impl Served {
     pub async fn get_as(&self, key: &str, path: &str) -> Answered {
         let request = Request::get(path).header("X-Api-Key", key).body(Body::empty()).unwrap();
         self.ask(request).await
+    }
+
+    /// The items of every page of a list, one after the other, numbers as text.
+    pub async fn pages(&self, path: &str) -> Vec<Value> {
+        let (mut items, mut page) = (Vec::new(), self.get(path).await.exact());
+        loop {
+            items.extend(page["items"].as_array().unwrap().iter().cloned());
+            let Some(next) = page["next"].as_str() else { return items };
+            page = self.get(&format!("{path}&cursor={next}")).await.exact();
+        }
     }
 
     /// What a POST of JSON by a key answers.

@@ -5,14 +5,17 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 
+mod aggregation;
 mod answer;
 mod auth;
 mod caller;
 mod cursor;
+mod dashboard;
 mod extract;
 mod ingest;
 mod lambda;
 mod layers;
+mod measured;
 mod options;
 mod params;
 mod problem;
@@ -20,6 +23,9 @@ pub mod producer;
 mod range;
 mod routes;
 mod secret;
+mod tags;
+mod timeline;
+mod windows;
 
 use std::sync::Arc;
 use std::time::Duration;

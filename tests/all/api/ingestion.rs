@@ -128,7 +128,9 @@ async fn everything_that_is_wrong_is_said_at_once_and_nothing_counts() {
     }
     assert_eq!(found.len(), 10, "{found:?}");
     // What only the decoder sees is said when nothing else is wrong.
-    let answered = served.post("/analytics/events/batch", &json!({"events": [good, with(&good, json!({"timestamp": "yesterday"}))]})).await;
+    let answered = served
+        .post("/analytics/events/batch", &json!({"events": [good, with(&good, json!({"timestamp": "yesterday"}))]}))
+        .await;
     assert_eq!((answered.status, fields(&answered)), (StatusCode::BAD_REQUEST, vec!["events[1]".to_owned()]));
     assert_eq!(served.documents().await["eventTotals"], json!([]));
 }
@@ -175,7 +177,10 @@ async fn nobody_tells_anything_of_an_app_that_is_not_theirs() {
     let cloud = json!({"specversion": "1.0", "id": "1", "source": "s", "type": "t", "data": tracked("other", "u")});
     assert_eq!(post(EVENTS, cloud).await, StatusCode::FORBIDDEN);
     let totals = served.documents().await["eventTotals"].clone();
-    assert_eq!((totals.as_array().unwrap().len(), &totals[0]["service"], &totals[0]["count"]), (1, &json!("mine"), &json!("1")));
+    assert_eq!(
+        (totals.as_array().unwrap().len(), &totals[0]["service"], &totals[0]["count"]),
+        (1, &json!("mine"), &json!("1"))
+    );
 }
 
 #[tokio::test]

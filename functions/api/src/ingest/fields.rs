@@ -107,7 +107,9 @@ impl Kind {
             Self::Text(usize::MAX) => object.schema_type(Type::String),
             // Bytes, not characters: a text of fewer characters may be too long all the same.
             Self::Text(limit) => object.schema_type(Type::String).min_length(Some(1)).max_length(Some(limit)),
-            Self::Object => object.schema_type(Type::Object).additional_properties(Some(AdditionalProperties::FreeForm(true))),
+            Self::Object => {
+                object.schema_type(Type::Object).additional_properties(Some(AdditionalProperties::FreeForm(true)))
+            }
             Self::Tags => {
                 let text = RefOr::T(Schema::Object(ObjectBuilder::new().schema_type(Type::String).build()));
                 object.schema_type(Type::Object).additional_properties(Some(AdditionalProperties::RefOr(text)))

@@ -119,13 +119,7 @@ fn random_bits() -> Result<u128, Problem> {
 }
 
 /// Hands a request's values to Kafka, as one batch that is there whole or not at all.
-async fn produce(
-    api: &Api,
-    kind: &Kind,
-    sent: Sent,
-    request: &RequestId,
-    settings: &Settings,
-) -> Result<(), Problem> {
+async fn produce(api: &Api, kind: &Kind, sent: Sent, request: &RequestId, settings: &Settings) -> Result<(), Problem> {
     let Some(kafka) = &api.kafka else {
         let reason = "there is no Kafka in this deployment; leave `async` out";
         return Err(Problem::invalid(vec![FieldError::new("async", reason)]));
@@ -144,7 +138,8 @@ async fn produce(
                     .retry_after(5)
             }
             ProduceError::Unacknowledged { .. } => {
-                let what = "Kafka did not say whether it has the records; send them again, with the same Idempotency-Key";
+                let what =
+                    "Kafka did not say whether it has the records; send them again, with the same Idempotency-Key";
                 Problem::new(StatusCode::SERVICE_UNAVAILABLE, what).retry_after(1)
             }
         }

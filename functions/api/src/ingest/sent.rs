@@ -71,7 +71,9 @@ impl Sent {
         });
         let values = match is_batch {
             false => vec![whole],
-            true => values(kind, &whole).map_err(|reason| Problem::invalid(vec![FieldError::new(kind.many, reason)]))?,
+            true => {
+                values(kind, &whole).map_err(|reason| Problem::invalid(vec![FieldError::new(kind.many, reason)]))?
+            }
         };
         let mut sent = Self { values: Vec::with_capacity(values.len()), is_batch, is_async, idempotency_key };
         for (at, mut value) in values.into_iter().enumerate() {
@@ -98,7 +100,9 @@ impl Sent {
             let mut value: Members = serde_json::from_str(&value)?;
             if !value.contains_key("specversion") {
                 let id = request.id_of(at);
-                for (name, own) in [("timestamp", Some(now_ms.to_string())), ("eventId", id.map(|id| format!("\"{id}\"")))] {
+                for (name, own) in
+                    [("timestamp", Some(now_ms.to_string())), ("eventId", id.map(|id| format!("\"{id}\"")))]
+                {
                     let is_given = value.get(name).is_some_and(|raw| !matches!(raw.get(), "null" | "\"\""));
                     if let Some(own) = own.filter(|_| !is_given) {
                         value.insert(name.to_owned(), RawValue::from_string(own)?);

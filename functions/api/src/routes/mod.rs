@@ -1,8 +1,13 @@
 //! The routes, one file for each kind of thing.
 
+mod apps;
+mod dashboards;
 mod ingest;
+mod known;
 mod listed;
 mod sellers;
+mod series;
+mod timelines;
 
 use std::sync::Arc;
 
@@ -19,6 +24,10 @@ fn analytics() -> OpenApiRouter<Arc<Api>> {
     OpenApiRouter::with_openapi(OpenApi::new(Info::new("Tidemark", env!("CARGO_PKG_VERSION")), Paths::new()))
         .merge(sellers::routes())
         .merge(ingest::routes())
+        .merge(timelines::routes())
+        .merge(series::routes())
+        .merge(dashboards::routes())
+        .merge(apps::routes())
 }
 
 /// The routes.

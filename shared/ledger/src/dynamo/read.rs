@@ -151,19 +151,13 @@ impl DynamoStore {
                 ranked.push((rank, reading.key()?));
             }
         }
-        let keys = ranked.into_iter().map(|(_, key)| key).collect();
-        let Metered { value: mut rows, units: of_rows } = self.get_rows(keys).await?;
+        let keys: Vec<Key> = ranked.into_iter().map(|(_, key)| key).collect();
+        let Metered { value: mut rows, units: of_rows } = self.rows_at(&keys).await?;
         units += of_rows;
         rows.retain(|(_, row)| ranking.is_present(row));
         rows.sort_by(|(a, one), (b, other)| other.get(ranking.by).cmp(&one.get(ranking.by)).then_with(|| a.cmp(b)));
         rows.truncate(most);
         Ok(Metered { value: rows, units })
-    }
-
-    /// Those of some rows that are there, in any order.
-    pub(super) async fn get_rows(&self, keys: Vec<Key>) -> Answer<Vec<(Key, Measures)>> {
-        let read = |reading: Reading<'_>| Ok((reading.key()?, read_row(&reading, None)?.measures));
-        self.batch_get_all(&self.tables.views, keys, read).await
     }
 
     /// Reads items, eventually consistent, until all are answered.
