@@ -20,6 +20,7 @@ mod erasure;
 mod erasure_laws;
 mod fuzz;
 mod golden;
+mod ingest;
 mod laws;
 mod objects;
 mod protocol;

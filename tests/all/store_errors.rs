@@ -3,7 +3,7 @@
 use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region, retry::RetryConfig};
 use aws_sdk_dynamodb::{Client, Config};
 use tidemark_ledger::dynamo::{DynamoStore, Tables};
-use tidemark_ledger::{Cursor, Floor, LaneId, PlanId, Row, Store, StoreError, Written};
+use tidemark_ledger::{Cursor, Floor, LaneId, LaneStats, PlanId, Row, Store, StoreError, Written};
 use tidemark_model::product::{Product, Status};
 use tidemark_model::views::{CURRENT, ranking_of};
 use tidemark_model::{Decimal, Key, State, Transition, Version};
@@ -135,7 +135,7 @@ async fn no_failure_is_taken_for_a_refused_condition() {
         ("set_extreme", store.set_extreme(&key, "min", one).await.map(drop)),
         ("set_floor", store.set_floor(ranking, Floor::default(), Floor::default()).await.map(drop)),
         ("set_rank", store.set_rank(&key, ranking, &row, Some(one)).await.map(drop)),
-        ("finish", store.finish(&lane, 1).await.map(drop)),
+        ("finish", store.finish(&lane, 1, &LaneStats::default()).await.map(drop)),
     ];
     for (request, outcome) in outcomes {
         assert!(matches!(outcome, Err(StoreError::Throttled { .. })), "{request}: {outcome:?}");

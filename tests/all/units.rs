@@ -4,7 +4,9 @@ use clap::Parser;
 use serde_json::json;
 use tidemark_local::cli::Options;
 use tidemark_local::stack::Stack;
-use tidemark_tests::{envelope, handle, invocation, product, records};
+use tidemark_model::ingest::{RequestId, ingest};
+use tidemark_model::{Settings, activity, metric};
+use tidemark_tests::{NOW_MS, call, envelope, handle, invocation, product, records};
 
 /// 10,000 events of one partition over 5,000 products, 100 sellers, 20 categories, 3% low stock.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -140,6 +142,30 @@ fn point(n: i64) -> String {
         "timestamp": 1_735_689_600_000_i64 + n * 12,
     })
     .to_string()
+}
+
+/// One event or one point a request: what of a plan, a cursor and rows is shared in a batch, each pays alone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_of_one_event_costs_at_most_nine_write_units_and_of_one_point_at_most_seven() {
+    let stack = Stack::start(&Options::parse_from(["tidemark"])).await.unwrap();
+    let settings = Settings { now_ms: NOW_MS, ..Settings::default() };
+    for (stream, value, first, later, reads) in [
+        (&activity::TRACKED, tracked as fn(i64) -> String, 11.0, 9.0, 8.0),
+        (&metric::STREAM, point as fn(i64) -> String, 9.0, 7.0, 4.0),
+    ] {
+        // One user; lanes and sightings are new at first.
+        for n in 0..40_i64 {
+            let request = RequestId::random(n as u128);
+            let said = ingest(stream, &[value(n * 20_000)], &request, &settings, |_| true);
+            let (receipt, outcome) = stack.aggregate.ledger.ingest(said.changes, 1_000, call()).await;
+            outcome.unwrap();
+            let (writes, most) = (receipt.write_units, if n < 20 { first } else { later });
+            if n == 39 {
+                println!("{}: {writes} write units and {} read units for one", stream.name, receipt.read_units);
+            }
+            assert!(writes <= most && receipt.read_units <= reads, "{} {n}: {receipt:?}", stream.name);
+        }
+    }
 }
 
 fn event(round: i64, n: i64, kind: &str) -> String {

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tidemark_ledger::{
-    Answer, AppRetention, ConflictPage, Cursor, Floor, LaneId, Metered, Page, PlanId, PlanPage, Row, RowPage, Segment,
-    StatePage, Store, StoreError, Units, Written,
+    Answer, AppRetention, ConflictPage, Cursor, Floor, LaneId, LaneStats, Marks, Metered, Page, PlanId, PlanPage, Row,
+    RowPage, Segment, StatePage, Store, StoreError, Units, Written,
 };
 use tidemark_model::views::Ranking;
 use tidemark_model::{Decimal, Key, Known, Measures, Transition};
@@ -183,11 +183,11 @@ impl<S: Store> Store for Faulty<S> {
         Ok(answer)
     }
 
-    async fn read_marks(&self, lane: &LaneId, keys: &[Key]) -> Answer<Page<(Key, u64), Key>> {
+    async fn read_marks(&self, keys: &[Key]) -> Answer<Page<(Key, Marks), Key>> {
         let (asked, left) = keys.split_at(if self.is_next(Fault::Halved) { keys.len() / 2 } else { keys.len() });
         let mut page = match asked {
             [] => self.send(async { nothing(Page { found: Vec::new(), unprocessed: Vec::new() }) }).await?,
-            _ => self.send(self.inner.read_marks(lane, asked)).await?,
+            _ => self.send(self.inner.read_marks(asked)).await?,
         };
         page.value.unprocessed.extend_from_slice(left);
         Ok(page)
@@ -271,8 +271,12 @@ impl<S: Store> Store for Faulty<S> {
         self.send(self.inner.read_retention()).await
     }
 
-    async fn finish(&self, lane: &LaneId, seq: u64) -> Answer<bool> {
-        self.send(self.inner.finish(lane, seq)).await
+    async fn finish(&self, lane: &LaneId, seq: u64, stats: &LaneStats) -> Answer<bool> {
+        self.send(self.inner.finish(lane, seq, stats)).await
+    }
+
+    async fn lane_stats(&self) -> Answer<Vec<(Cursor, LaneStats)>> {
+        self.send(self.inner.lane_stats()).await
     }
 
     async fn lanes(&self, after: Option<&LaneId>) -> Answer<Vec<LaneId>> {

@@ -6,8 +6,8 @@ use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use tidemark_ledger::{
-    Answer, AppRetention, ConflictPage, Cursor, Floor, LaneId, Metered, Page, PlanId, PlanPage, Row, RowPage, Segment,
-    StatePage, Store, Units, Written, WrittenPlan,
+    Answer, AppRetention, ConflictPage, Cursor, Floor, LaneId, LaneStats, Marks, Metered, Page, PlanId, PlanPage, Row,
+    RowPage, Segment, StatePage, Store, Units, Written, WrittenPlan,
 };
 use tidemark_model::fold::sum;
 use tidemark_model::rows::{Combine, TTL};
@@ -27,6 +27,7 @@ pub struct Items {
     pub floors: BTreeMap<&'static str, Floor>,
     pub retention: AppRetention,
     pub cursors: BTreeMap<LaneId, Cursor>,
+    pub stats: BTreeMap<LaneId, LaneStats>,
     pub plans: BTreeMap<(LaneId, PlanId), Vec<u8>>,
     /// The plan before each that has one.
     pub previous: BTreeMap<(LaneId, PlanId), PlanId>,
@@ -204,10 +205,12 @@ impl Store for MemoryStore {
         written(outcomes.collect())
     }
 
-    async fn read_marks(&self, lane: &LaneId, keys: &[Key]) -> Answer<Page<(Key, u64), Key>> {
+    async fn read_marks(&self, keys: &[Key]) -> Answer<Page<(Key, Marks), Key>> {
+        assert!(keys.len() <= Self::READ_KEYS);
         let items = self.items();
-        let mark = |key: &Key| Some((key.clone(), items.entities.get(key)?.marks.get(lane).copied().unwrap_or(0)));
-        read(Page { found: keys.iter().filter_map(mark).collect(), unprocessed: Vec::new() })
+        let marks = |entity: &Entity| entity.marks.iter().map(|(lane, seq)| (lane.clone(), *seq)).collect();
+        let found = keys.iter().filter_map(|key| Some((key.clone(), marks(items.entities.get(key)?))));
+        read(Page { found: found.collect(), unprocessed: Vec::new() })
     }
 
     async fn add_row(
@@ -277,11 +280,22 @@ impl Store for MemoryStore {
         written(same)
     }
 
-    async fn finish(&self, lane: &LaneId, seq: u64) -> Answer<bool> {
+    async fn finish(&self, lane: &LaneId, seq: u64, stats: &LaneStats) -> Answer<bool> {
         let mut items = self.items();
-        let cursor = items.cursors.get_mut(lane).filter(|cursor| cursor.seq == seq);
+        let cursor = items.cursors.get_mut(lane).filter(|cursor| cursor.seq == seq && cursor.pending);
         let found = cursor.map(|cursor| cursor.pending = false).is_some();
+        if found {
+            *items.stats.entry(lane.clone()).or_default() += stats;
+        }
         written(found)
+    }
+
+    async fn lane_stats(&self) -> Answer<Vec<(Cursor, LaneStats)>> {
+        let items = self.items();
+        let stats = |lane: &LaneId| {
+            Some((items.cursors.get(lane)?.clone(), items.stats.get(lane).cloned().unwrap_or_default()))
+        };
+        read(items.lanes.keys().filter_map(stats).collect())
     }
 
     async fn rows(&self, segment: Segment, after: Option<&Key>) -> Answer<RowPage> {

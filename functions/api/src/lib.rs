@@ -9,6 +9,7 @@ mod answer;
 mod auth;
 mod caller;
 mod cursor;
+mod exposition;
 mod extract;
 mod lambda;
 mod layers;
@@ -31,7 +32,7 @@ use tokio::time::Instant;
 
 pub use answer::{Answer, Fresh, Page};
 pub use auth::issue;
-pub use caller::{Caller, Ingester, Reader, ShopReader};
+pub use caller::{Caller, Ingester, Operator, Reader, ShopReader};
 pub use cursor::Cursors;
 pub use extract::{Id, Now};
 pub use lambda::run;

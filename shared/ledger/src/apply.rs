@@ -7,7 +7,7 @@ use tidemark_model::{Key, Map, Transition};
 
 use crate::requests::Requests;
 use crate::rows::apply_rows;
-use crate::{LaneId, LedgerError, Options, Plan, PlanId, Store, StoreError, Written, off_thread};
+use crate::{LaneId, LaneStats, LedgerError, Marks, Options, Plan, PlanId, Store, StoreError, Written, off_thread};
 
 /// What became of a plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,7 +71,9 @@ pub(crate) async fn apply<S: Store>(applying: Applying<'_, S>, plan: Arc<Plan>) 
     };
     let (deltas, late) = off_thread(sums).await.ok_or(LedgerError::Deadline)?;
     let Some(rows) = apply_rows(&applying, deltas).await? else { return Ok(Applied::Overtaken) };
-    requests.send(|| store.finish(lane, seq)).await?;
+    let (took, units) = requests.lap();
+    let stats = LaneStats::of_plan(conflicts.len(), units, took);
+    requests.send(|| store.finish(lane, seq, &stats)).await?;
     Ok(Applied::Done { entities, rows, late, conflicts: conflicts.len() })
 }
 
@@ -114,21 +116,23 @@ async fn write_entities<S: Store>(
             waits.before_next(partly_throttled("BatchExecuteStatement")).await?;
         }
     }
-    let seen = read_marks(store, requests, lane, unseen).await?;
+    let seen = read_marks(store, requests, unseen).await?;
+    let own = |marks: Marks| marks.into_iter().find(|(of, _)| of == lane).map_or(0, |(_, mark)| mark);
+    let seen: Map<Key, u64> = seen.into_iter().map(|(key, marks)| (key, own(marks))).collect();
     let mark = |key: &Key| marks.get(key).or_else(|| seen.get(key)).copied().unwrap_or(0);
     Ok(transitions.iter().map(|transition| mark(&transition.key)).collect())
 }
 
-async fn read_marks<S: Store>(
+/// The marks on entities, as many as one request may ask for.
+pub(crate) async fn read_marks<S: Store>(
     store: &S,
     requests: &Requests,
-    lane: &LaneId,
     mut keys: Vec<Key>,
-) -> Result<Map<Key, u64>, LedgerError> {
-    let mut marks = Map::default();
+) -> Result<Vec<(Key, Marks)>, LedgerError> {
+    let mut marks = Vec::new();
     let mut waits = requests.waits();
     while !keys.is_empty() {
-        let page = requests.send(|| store.read_marks(lane, &keys)).await?;
+        let page = requests.send(|| store.read_marks(&keys)).await?;
         marks.extend(page.found);
         keys = page.unprocessed;
         if !keys.is_empty() {

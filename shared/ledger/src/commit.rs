@@ -5,15 +5,14 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
-use tidemark_model::metric::{Admission, Point};
-use tidemark_model::time::DAY_MS;
-use tidemark_model::{Batch, Fold, Key, Known, Map, SetAside, State, Transition, fold};
+use tidemark_model::{Batch, Key, Known, Map};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use crate::apply::{Applying, apply, partly_throttled};
-use crate::plan::{Covered, MAX_PLAN_BYTES, Planned};
-use crate::requests::{Requests, Retry};
+use crate::intend::intend;
+use crate::plan::{MAX_PLAN_BYTES, Planned};
+use crate::requests::{Requests, Retry, Spent};
 use crate::{Answer, Applied, Cursor, Lane, LaneId, LedgerError, Metered, Plan, PlanId, Store, off_thread};
 
 /// Commits batches on a store.
@@ -39,6 +38,8 @@ pub struct Options {
     pub plan_bytes: usize,
     /// Rows of a ranking that its top must show.
     pub top: usize,
+    /// Lanes that requests over HTTP share: as many are committed beside each other.
+    pub http_lanes: u16,
     /// Seeds plan ids and jitter; `None` takes the operating system's randomness.
     pub seed: Option<u64>,
 }
@@ -52,6 +53,7 @@ impl Default for Options {
             plan_retention_s: 14 * 86_400,
             plan_bytes: MAX_PLAN_BYTES,
             top: 100,
+            http_lanes: 8,
             seed: None,
         }
     }
@@ -76,7 +78,7 @@ pub struct Call {
 /// What a commit did and cost.
 #[derive(Clone, Debug, Default)]
 pub struct Receipt {
-    /// The lane's id.
+    /// The id of the lane that was used last.
     pub lane: String,
     /// Changes that said nothing new.
     pub duplicates: usize,
@@ -108,6 +110,26 @@ pub struct Receipt {
 
 /// Only a commit without a deadline can get here.
 const MAX_ROUNDS: usize = 1_000;
+/// An invocation that serves a request over HTTP has mostly finished its plan after so long, in ms.
+const AT_WORK_MS: i64 = 3_000;
+
+/// A commit under way.
+pub(crate) struct Work {
+    pub(crate) batch: Arc<Batch>,
+    /// The lanes on which it may be committed, in the order in which they are tried.
+    pub(crate) lanes: Vec<Lane>,
+    pub(crate) call: Call,
+    pub(crate) requests: Requests,
+    pub(crate) receipt: Receipt,
+}
+
+impl Work {
+    /// What was done, and what it has cost.
+    pub(crate) fn receipt(self) -> Receipt {
+        let Spent { requests, retries, units } = self.requests.spent();
+        Receipt { requests, retries, read_units: units.read, write_units: units.write, ..self.receipt }
+    }
+}
 
 impl<S: Store> Ledger<S> {
     /// A ledger on a store.
@@ -143,59 +165,41 @@ impl<S: Store> Ledger<S> {
     /// # Errors
     /// If it could not be finished: the same records must come again, in any grouping.
     pub async fn commit(&self, batch: &Arc<Batch>, call: Call) -> (Receipt, Result<(), LedgerError>) {
-        let lane = Lane::of(batch, self.options.epoch);
-        let requests = self.requests(call);
-        let mut receipt = Receipt { lane: lane.id.to_string(), ..Receipt::default() };
-        let outcome = self.rounds(batch, &lane, call, &requests, &mut receipt).await;
-        let spent = requests.spent();
-        receipt.requests = spent.requests;
-        receipt.retries = spent.retries;
-        receipt.read_units = spent.units.read;
-        receipt.write_units = spent.units.write;
-        (receipt, outcome)
+        let mut work = self.work(Arc::clone(batch), vec![Lane::of(batch, self.options.epoch)], call);
+        let outcome = self.rounds(&mut work).await;
+        (work.receipt(), outcome.map(|_| ()))
     }
 
-    async fn rounds(
-        &self,
-        batch: &Arc<Batch>,
-        lane: &Lane,
-        call: Call,
-        requests: &Requests,
-        receipt: &mut Receipt,
-    ) -> Result<(), LedgerError> {
+    pub(crate) fn work(&self, batch: Arc<Batch>, lanes: Vec<Lane>, call: Call) -> Work {
+        let lane = lanes.first().map(|lane| lane.id.to_string()).unwrap_or_default();
+        let receipt = Receipt { lane, ..Receipt::default() };
+        Work { batch, lanes, call, requests: self.requests(call), receipt }
+    }
+
+    /// Passes over the steps until nothing is left to do; what was known then of the batch's entities.
+    pub(crate) async fn rounds(&self, work: &mut Work) -> Result<Arc<Map<Key, Known>>, LedgerError> {
         for round in 0..MAX_ROUNDS {
-            if self.round(batch, lane, call, requests, round, receipt).await? {
-                return Ok(());
+            if let Some(known) = self.round(work, round).await? {
+                return Ok(known);
             }
         }
         Err(LedgerError::Contended { rounds: MAX_ROUNDS })
     }
 
-    /// One pass over the steps; true when nothing is left to do.
-    async fn round(
-        &self,
-        batch: &Arc<Batch>,
-        lane: &Lane,
-        call: Call,
-        requests: &Requests,
-        round: usize,
-        receipt: &mut Receipt,
-    ) -> Result<bool, LedgerError> {
-        let known = self.read_entities(&batch.keys(), requests, round > 0).await?;
-        let cursor = requests.send(|| self.store.read_cursor(&lane.id)).await?;
+    /// One pass over the steps; what was known of the entities when nothing is left to do.
+    async fn round(&self, work: &mut Work, round: usize) -> Result<Option<Arc<Map<Key, Known>>>, LedgerError> {
+        let known = Arc::new(self.read_entities(&work.batch.keys(), &work.requests, round > 0).await?);
+        let Some((lane, cursor)) = self.free_lane(work, round).await? else { return Ok(None) };
+        let Work { batch, call, requests, receipt, .. } = work;
+        receipt.lane = lane.id.to_string();
         if let Some(cursor) = &cursor {
-            check_name(cursor, lane)?;
-            if cursor.pending {
-                receipt.redone += 1;
-                self.redo(&lane.id, cursor, call, requests).await?;
-                return Ok(false);
-            }
-            check_epoch(cursor, lane, batch)?;
+            check_epoch(cursor, &lane, batch)?;
         }
         let through = cursor.as_ref().and_then(|cursor| cursor.through);
-        let intention = intend(Arc::clone(batch), lane.id.clone(), known, through, self.options.plan_bytes).await?;
+        let (of_batch, of_known, plan_bytes) = (Arc::clone(batch), Arc::clone(&known), self.options.plan_bytes);
+        let intention = intend(of_batch, lane.id.clone(), of_known, through, plan_bytes).await?;
         if cursor.is_none() && !intention.plans.is_empty() {
-            self.begin(lane, batch, call, requests, receipt).await?;
+            self.begin(&lane, *call, requests, receipt).await?;
         }
         if receipt.plans == 0 {
             receipt.duplicates = intention.duplicates;
@@ -204,19 +208,19 @@ impl<S: Store> Ledger<S> {
         // A round that comes to nothing is repeated: what it would have counted is not counted twice.
         receipt.overflow = receipt.overflow.max(intention.overflow);
         let mut conflicted = 0;
-        let mut cursor = cursor.unwrap_or_else(|| unwritten(lane));
+        let mut cursor = cursor.unwrap_or_else(|| unwritten(&lane));
         for Planned { plan, body, through } in &intention.plans {
             let previous = (cursor.seq > 0).then(|| cursor.plan.clone());
-            cursor = self.next_cursor(&cursor, batch, call, *through);
+            cursor = self.next_cursor(&cursor, batch, *call, *through);
             let (plan_id, previous) = (&cursor.plan, previous.as_ref());
             let expires_s = self.options.plan_expires_s(call.now_ms);
             requests.send(|| self.store.write_plan(&lane.id, plan_id, previous, body, expires_s)).await?;
             if !requests.send(|| self.store.advance(&lane.id, &cursor)).await? {
-                return Ok(false);
+                return Ok(None);
             }
             receipt.plans += 1;
-            match self.apply(&lane.id, &cursor, Arc::clone(plan), call, requests).await? {
-                Applied::Overtaken => return Ok(false),
+            match self.apply(&lane.id, &cursor, Arc::clone(plan), *call, requests).await? {
+                Applied::Overtaken => return Ok(None),
                 Applied::Done { entities, rows, late, conflicts } => {
                     receipt.entities += entities;
                     receipt.rows += rows;
@@ -226,7 +230,33 @@ impl<S: Store> Ledger<S> {
             }
         }
         receipt.conflicts += conflicted;
-        Ok(conflicted == 0 && !intention.more)
+        Ok((conflicted == 0 && !intention.more).then_some(known))
+    }
+
+    /// Step 2: a lane without a pending plan, and its cursor. Where another invocation may be at work on what is
+    /// pending, the next lane may be free. A plan that is older, or the first where no lane is free, is finished
+    /// here; then there is none, and all starts again at step 1.
+    async fn free_lane(&self, work: &mut Work, round: usize) -> Result<Option<(Lane, Option<Cursor>)>, LedgerError> {
+        let Work { lanes, call, requests, receipt, .. } = work;
+        let mut pending = None;
+        for lane in lanes.iter().cycle().skip(round % lanes.len().max(1)).take(lanes.len()) {
+            let cursor = requests.send(|| self.store.read_cursor(&lane.id)).await?;
+            let Some(cursor) = cursor else { return Ok(Some((lane.clone(), None))) };
+            check_name(&cursor, lane)?;
+            if !cursor.pending {
+                return Ok(Some((lane.clone(), Some(cursor))));
+            }
+            if call.now_ms.saturating_sub(cursor.since_ms) >= AT_WORK_MS {
+                pending = Some((lane, cursor));
+                break;
+            }
+            pending.get_or_insert((lane, cursor));
+        }
+        if let Some((lane, cursor)) = pending {
+            receipt.redone += 1;
+            self.redo(&lane.id, &cursor, *call, requests).await?;
+        }
+        Ok(None)
     }
 
     /// The cursor of the lane's next plan. `through` moves as far as the plan's points go.
@@ -276,14 +306,12 @@ impl<S: Store> Ledger<S> {
     async fn begin(
         &self,
         lane: &Lane,
-        batch: &Batch,
         call: Call,
         requests: &Requests,
         receipt: &mut Receipt,
     ) -> Result<(), LedgerError> {
         requests.send(|| self.store.register_lane(&lane.id, &lane.name)).await?;
-        let Some(epoch) = self.options.epoch.checked_sub(1) else { return Ok(()) };
-        let old = Lane::of(batch, epoch);
+        let Some(old) = lane.before() else { return Ok(()) };
         let cursor = requests.send(|| self.store.read_cursor(&old.id)).await?;
         if let Some(cursor) = cursor.filter(|cursor| cursor.pending && cursor.name == old.name) {
             receipt.redone += 1;
@@ -332,98 +360,9 @@ impl<S: Store> Ledger<S> {
         Requests::new(self.options.retry, call.deadline, Arc::clone(&self.in_flight), self.random().fork())
     }
 
-    fn random(&self) -> std::sync::MutexGuard<'_, fastrand::Rng> {
+    pub(crate) fn random(&self) -> std::sync::MutexGuard<'_, fastrand::Rng> {
         self.random.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// What step 3 comes to.
-struct Intention {
-    /// The plans to commit, in their order.
-    plans: Vec<Planned>,
-    /// Whether the batch must be looked at again when they are committed.
-    more: bool,
-    /// Changes that say nothing new.
-    duplicates: usize,
-    /// Changes that contradict what was stored before them.
-    contradictions: usize,
-    /// Points that count as overflow.
-    overflow: usize,
-}
-
-/// Step 3, off the async thread.
-async fn intend(
-    batch: Arc<Batch>,
-    lane: LaneId,
-    known: Map<Key, Known>,
-    through: Option<i64>,
-    plan_bytes: usize,
-) -> Result<Intention, LedgerError> {
-    off_thread(move || plans(&batch, &lane, &known, through, plan_bytes)).await.unwrap_or(Err(LedgerError::Deadline))
-}
-
-fn plans(
-    batch: &Batch,
-    lane: &LaneId,
-    known: &Map<Key, Known>,
-    through: Option<i64>,
-    plan_bytes: usize,
-) -> Result<Intention, LedgerError> {
-    let Fold { mut transitions, duplicates, contradictions } = fold(&batch.changes, known);
-    let intention = |plans, more, overflow| Ok(Intention { plans, more, duplicates, contradictions, overflow });
-    let admission = Admission::new(known, batch.max_tag_sets);
-    let points = batch.points.iter().filter(|point| Some(point.offset) > through);
-    let of_points = points.clone().map(|point| (&point.series, &point.day, point.day.end_ms + point.kept_ms));
-    let of_samples = transitions.iter().filter_map(|transition| match &transition.after {
-        State::Sample(sample) => Some((&sample.series, &sample.day, sample.expires + DAY_MS)),
-        _ => None,
-    });
-    let admitting = admission.steps(of_points.chain(of_samples));
-    if !admitting.is_empty() {
-        return intention(Plan::split(admitting, &[], |_| Plan::default(), None, plan_bytes)?, true, 0);
-    }
-    // Records that change nothing still move `through` and `through_ts`, by an empty plan: else one of
-    // them, coming again below a later `through`, would look like a recreated topic's.
-    if transitions.is_empty() && batch.last_offset() <= through {
-        return intention(Vec::new(), false, 0);
-    }
-    let of_samples = admission.settle(&mut transitions);
-    let rejects = batch.rejects.iter().map(|reject| reject.offset).filter(|offset| Some(*offset) > through);
-    let mut covered: Vec<Covered<'_>> = points.map(Covered::Point).chain(rejects.map(Covered::Reject)).collect();
-    covered.sort_unstable_by_key(Covered::offset);
-    let of_points = admission.overflow(pointed(&covered));
-    let covering = |covered: &[Covered<'_>]| Plan {
-        transitions: setting_aside(batch, lane, covered),
-        points: admission.rows(pointed(covered)).into_sorted(),
-    };
-    let plans = Plan::split(transitions, &covered, covering, batch.last_offset(), plan_bytes)?;
-    intention(plans, false, of_samples + of_points)
-}
-
-fn pointed<'a>(covered: &'a [Covered<'a>]) -> impl Iterator<Item = &'a Point> {
-    covered.iter().filter_map(|covered| match covered {
-        Covered::Point(point) => Some(*point),
-        Covered::Reject(_) => None,
-    })
-}
-
-/// The steps that make records set aside known as such. Nothing has touched these entities before: they come
-/// to be when `through` passes their offsets, which it does once.
-fn setting_aside(batch: &Batch, lane: &LaneId, covered: &[Covered<'_>]) -> Vec<Transition> {
-    let lane = lane.to_string();
-    let rejects = covered.iter().filter(|covered| matches!(covered, Covered::Reject(_)));
-    let step = |reject: &Covered<'_>| Transition {
-        key: SetAside::key(&lane, reject.offset()),
-        counter: 0,
-        version: SetAside::VERSION,
-        before: None,
-        after: State::SetAside(SetAside {
-            topic: batch.topic.as_str().into(),
-            redriven: false,
-            expires: batch.rejects_expire,
-        }),
-    };
-    rejects.map(step).collect()
 }
 
 /// The cursor of a lane that has committed nothing yet.

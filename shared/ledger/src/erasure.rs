@@ -133,18 +133,5 @@ fn batch(person: &Person, changes: Vec<Change>) -> Batch {
         Person::User { .. } => "users",
         Person::Customer { .. } => "customers",
     };
-    Batch {
-        source: "erasure".to_owned(),
-        topic: topic.to_owned(),
-        partition: 0,
-        positions: Vec::new(),
-        counted: changes.len(),
-        changes,
-        points: Vec::new(),
-        rejects: Vec::new(),
-        rejects_expire: 0,
-        empty: 0,
-        late: 0,
-        max_tag_sets: 0,
-    }
+    Batch::of_changes("erasure", topic, changes)
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use tidemark_model::Batch;
 use xxhash_rust::xxh3::xxh3_64;
 
-/// One Kafka partition of one event source in one epoch.
+/// One Kafka partition of one event source in one epoch, or what takes its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lane {
     /// What marks and keys carry.
@@ -25,7 +25,17 @@ impl Lane {
 
     /// The lane of a partition. Raising the epoch (after a topic was recreated) gives a new lane.
     pub fn new(source: &str, topic: &str, partition: i32, epoch: u32) -> Self {
-        let name = format!("{source} {topic} {partition} {epoch}");
+        Self::named(format!("{source} {topic} {partition} {epoch}"))
+    }
+
+    /// The lane of the same partition in the epoch before, if there was one.
+    pub(crate) fn before(&self) -> Option<Self> {
+        let (partition, epoch) = self.name.rsplit_once(' ')?;
+        let before = epoch.parse::<u32>().ok()?.checked_sub(1)?;
+        Some(Self::named(format!("{partition} {before}")))
+    }
+
+    fn named(name: String) -> Self {
         Self { id: LaneId::of(&name), name }
     }
 }
@@ -132,6 +142,16 @@ pub struct Cursor {
     pub name: String,
 }
 
+impl Cursor {
+    /// What the lane's name is made of: source, topic, partition, epoch.
+    pub fn place(&self) -> Option<(&str, &str, i32, u32)> {
+        let mut parts = self.name.rsplitn(4, ' ');
+        let (epoch, partition) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+        let (topic, source) = (parts.next()?, parts.next()?);
+        Some((source, topic, partition, epoch))
+    }
+}
+
 /// Where lanes stand.
 pub type Cursors = BTreeMap<LaneId, Cursor>;
 
@@ -144,6 +164,12 @@ mod tests {
     fn each_lane_has_attributes_of_its_own() {
         let lane = LaneId::stored("abcdefg");
         assert_eq!((lane.mark(), lane.before()), ("~abcdefg".to_owned(), "^abcdefg".to_owned()));
+    }
+
+    #[test]
+    fn a_lane_knows_the_one_of_the_epoch_before() {
+        assert_eq!(Lane::new("http", "ingest", 3, 7).before(), Some(Lane::new("http", "ingest", 3, 6)));
+        assert_eq!(Lane::new("http", "ingest", 3, 0).before(), None);
     }
 
     #[test]

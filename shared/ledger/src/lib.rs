@@ -15,7 +15,10 @@ mod cut;
 pub mod dynamo;
 mod erasure;
 mod error;
+mod ingest;
+mod intend;
 mod lane;
+mod lane_stats;
 mod off_thread;
 mod plan;
 mod rankings;
@@ -32,13 +35,14 @@ pub use cut::{Cut, Logged, Redo, Rest};
 pub use erasure::Erased;
 pub use error::{LedgerError, StoreError};
 pub use lane::{Cursor, Cursors, Lane, LaneId, PlanId};
+pub use lane_stats::LaneStats;
 pub use off_thread::off_thread;
 pub use plan::{MAX_PLAN_BYTES, Plan};
 pub use rankings::Refreshed;
 pub use redrive::Redriven;
 pub use requests::Retry;
 pub use store::{
-    Answer, AppRetention, ConflictPage, Floor, Metered, Page, PlanPage, Row, RowPage, Segment, StatePage, Store, Units,
-    Written, WrittenPlan,
+    Answer, AppRetention, ConflictPage, Floor, Marks, Metered, Page, PlanPage, Row, RowPage, Segment, StatePage, Store,
+    Units, Written, WrittenPlan,
 };
 pub use sweep::Swept;

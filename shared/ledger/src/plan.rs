@@ -105,9 +105,9 @@ impl Plan {
 
     /// The persisted form, if every row's delta fits one request, too.
     fn fitting(&self, most_bytes: usize) -> Result<Vec<u8>, LedgerError> {
-        // Of entities, only a metric's samples can bring many names into one row.
-        let samples = self.transitions.iter().filter(|transition| matches!(transition.after, State::Sample(_)));
-        match self.deltas(samples).iter().map(|(_, delta)| delta.len()).max() {
+        // Of entities, only a metric's samples and parcels can bring many names into one row.
+        let is_measured = |step: &&Transition| matches!(step.after, State::Sample(_) | State::Parcel(_));
+        match self.deltas(self.transitions.iter().filter(is_measured)).iter().map(|(_, delta)| delta.len()).max() {
             Some(measures) if measures > MAX_MEASURES => Err(LedgerError::PlanTooLarge { bytes: measures }),
             _ => self.encode(most_bytes),
         }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use tidemark_model::metric::Point;
 use tidemark_model::stream::Said;
-use tidemark_model::{Batch, Change, Key, Map, Origin, SetAside, Settings, State};
+use tidemark_model::{Batch, Key, Map, Origin, SetAside, Settings, State};
 
 use crate::{Call, Lane, LaneId, Ledger, LedgerError, Store, off_thread};
 
@@ -79,7 +79,10 @@ impl<S: Store> Ledger<S> {
         let sample = Point::key(&lane, origin.offset);
         changes.extend(said.points.into_iter().map(|point| point.identified(sample.clone())));
         changes.push(set_aside.redriven(SetAside::key(&lane, origin.offset)));
-        let (receipt, outcome) = self.commit(&Arc::new(on_its_own_lane(changes, settings)), call).await;
+        // All redrives share a lane.
+        let batch = Batch::of_changes("redrive", "quarantine", changes);
+        let batch = Arc::new(Batch { max_tag_sets: settings.max_tag_sets, ..batch });
+        let (receipt, outcome) = self.commit(&batch, call).await;
         outcome?;
         Ok(match receipt.entities {
             0 => Redriven::Before,
@@ -105,22 +108,4 @@ async fn decoded(origin: Origin, record: String, settings: Settings) -> Result<R
         Ok(None) => Err(Redriven::Rejected("it is the record of another place".to_owned())),
         Err(error) => Err(Redriven::Rejected(error.to_string())),
     })
-}
-
-/// Changes as a batch of the lane that all redrives share. It has no positions: nothing moves a `through`.
-fn on_its_own_lane(changes: Vec<Change>, settings: &Settings) -> Batch {
-    Batch {
-        source: "redrive".to_owned(),
-        topic: "quarantine".to_owned(),
-        partition: 0,
-        positions: Vec::new(),
-        changes,
-        points: Vec::new(),
-        rejects: Vec::new(),
-        counted: 0,
-        empty: 0,
-        late: 0,
-        max_tag_sets: settings.max_tag_sets,
-        rejects_expire: settings.set_aside_expires(),
-    }
 }

@@ -38,6 +38,7 @@ pub(crate) struct Requests {
     in_flight: Arc<Semaphore>,
     jitter: Mutex<fastrand::Rng>,
     spent: Mutex<Spent>,
+    lap: Mutex<(Instant, Units)>,
 }
 
 /// What requests have cost.
@@ -55,11 +56,21 @@ impl Requests {
         in_flight: Arc<Semaphore>,
         jitter: fastrand::Rng,
     ) -> Self {
-        Self { retry, deadline, in_flight, jitter: Mutex::new(jitter), spent: Mutex::default() }
+        let lap = Mutex::new((Instant::now(), Units::default()));
+        Self { retry, deadline, in_flight, jitter: Mutex::new(jitter), spent: Mutex::default(), lap }
     }
 
     pub(crate) fn spent(&self) -> Spent {
         *self.spent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What was spent since this was asked last, or since the beginning: how long, and which units.
+    pub(crate) fn lap(&self) -> (Duration, Units) {
+        let now = (Instant::now(), self.spent().units);
+        let mut lap = self.lap.lock().unwrap_or_else(PoisonError::into_inner);
+        let (since, before) = std::mem::replace(&mut *lap, now);
+        let units = Units { read: now.1.read - before.read, write: now.1.write - before.write };
+        (now.0.saturating_duration_since(since), units)
     }
 
     /// Sends a request until it is answered, waiting longer each time.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use tidemark_model::views::Ranking;
 use tidemark_model::{Decimal, Key, Known, Measures, Settings, Transition};
 
-use crate::{Cursor, LaneId, PlanId, StoreError};
+use crate::{Cursor, LaneId, LaneStats, PlanId, StoreError};
 
 /// Request units that a store reported as consumed.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -194,9 +194,9 @@ pub trait Store: Send + Sync {
         transitions: &[&Transition],
     ) -> impl Future<Output = Answer<Vec<Written>>> + Send;
 
-    /// Step 5, after [`Written::Unseen`]: reads the lane's marks on entities, strongly consistent;
-    /// 0 for none.
-    fn read_marks(&self, lane: &LaneId, keys: &[Key]) -> impl Future<Output = Answer<Page<(Key, u64), Key>>> + Send;
+    /// Step 5, after [`Written::Unseen`], and after a request over HTTP: reads the lanes' marks on entities,
+    /// strongly consistent.
+    fn read_marks(&self, keys: &[Key]) -> impl Future<Output = Answer<Page<(Key, Marks), Key>>> + Send;
 
     /// Between steps 5 and 6: notes which of a plan's transitions, by their places in it, will never apply;
     /// to be forgotten as the plan is.
@@ -245,11 +245,16 @@ pub trait Store: Send + Sync {
         rank: Option<Decimal>,
     ) -> impl Future<Output = Answer<bool>> + Send;
 
-    /// Step 7: sets the cursor to not pending IF its seq is still `seq`.
-    fn finish(&self, lane: &LaneId, seq: u64) -> impl Future<Output = Answer<bool>> + Send;
+    /// Step 7: sets the cursor to not pending IF its seq is still `seq` and that is pending, and adds what the plan
+    /// has cost to the lane's numbers.
+    fn finish(&self, lane: &LaneId, seq: u64, stats: &LaneStats) -> impl Future<Output = Answer<bool>> + Send;
 
     /// For the sweeper and the audit: the lanes there are, after one, in pages; an empty page is the end.
     fn lanes(&self, after: Option<&LaneId>) -> impl Future<Output = Answer<Vec<LaneId>>> + Send;
+
+    /// For monitoring: where each listed lane stands, and what its plans have cost; strongly consistent. As many
+    /// requests as it takes.
+    fn lane_stats(&self) -> impl Future<Output = Answer<Vec<(Cursor, LaneStats)>>> + Send;
 
     /// For refreshing floors, for snapshots, for cuts and for the audit, whose marks are the rows' own: the
     /// rows there are in a segment, strongly consistent, after one, in pages; the key to go on after, if
@@ -306,6 +311,9 @@ pub trait Store: Send + Sync {
     /// The retention settings.
     fn read_retention(&self) -> impl Future<Output = Answer<AppRetention>> + Send;
 }
+
+/// The marks of lanes on an item, in the order of the lanes' ids.
+pub type Marks = Vec<(LaneId, u64)>;
 
 /// Some rows, where each can be read or not, and the key to go on after.
 pub type RowPage = (Vec<(Key, Result<Row, StoreError>)>, Option<Key>);

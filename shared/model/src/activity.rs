@@ -2,7 +2,8 @@
 //! `user-events`) are one stream of two spellings: a user event's app is its service.
 //!
 //! An event is an entity of its own, and the item of its user's timeline. Its identity is its id; or
-//! else a fingerprint of its content with its time: equal content at the same millisecond is one event.
+//! else the place in a request that may come again; or else a fingerprint of its content with its time: equal
+//! content at the same millisecond is one event.
 //! Of several tellings of one id the earliest counts. Besides, an event is a sighting of its user and
 //! session in the app on that day.
 //!
@@ -390,6 +391,9 @@ fn identity(
     }
     if let Some(id) = id {
         return Ok(Identity { kind: "id", id: digest([&*text(id, field, usize::MAX)?]) });
+    }
+    if let Some(given) = input.given_id {
+        return Ok(Identity { kind: "req", id: given.into() });
     }
     if !is_timed {
         // Without any time, its place in the stream is all that a redelivery keeps.

@@ -73,6 +73,24 @@ pub fn decode(payload: &[u8], settings: &Settings) -> Result<Vec<Batch>, Invocat
 }
 
 impl Batch {
+    /// Changes that no records say: the batch of a lane without offsets, where nothing moves a `through`.
+    pub fn of_changes(source: &str, topic: &str, changes: Vec<Change>) -> Self {
+        Self {
+            source: source.to_owned(),
+            topic: topic.to_owned(),
+            partition: 0,
+            positions: Vec::new(),
+            counted: changes.len(),
+            changes,
+            points: Vec::new(),
+            rejects: Vec::new(),
+            empty: 0,
+            late: 0,
+            max_tag_sets: 0,
+            rejects_expire: 0,
+        }
+    }
+
     /// The last record's offset.
     pub fn last_offset(&self) -> Option<i64> {
         self.positions.last().map(|p| p.offset)
@@ -92,7 +110,7 @@ impl Batch {
     pub fn keys(&self) -> Vec<Key> {
         let sets = self.points.iter().map(|point| TagSets::key(&point.series, &point.day));
         let mut keys: Vec<Key> = self.changes.iter().map(|change| change.key.clone()).chain(sets).collect();
-        keys.extend(self.changes.iter().filter_map(|change| TagSets::key_of(&change.state)));
+        keys.extend(self.changes.iter().flat_map(|change| TagSets::keys_of(&change.state)));
         keys.sort_unstable();
         keys.dedup();
         keys
@@ -170,7 +188,7 @@ fn decode_chunk(stream: Option<&Stream>, records: &[RawRecord<'_>], settings: &S
 }
 
 /// A parser may quote the whole record in its message; a reason is for people, logs and answers.
-fn shortened(mut reason: String) -> String {
+pub(crate) fn shortened(mut reason: String) -> String {
     if let Some((at, _)) = reason.char_indices().nth(REASON_CHARS) {
         reason.truncate(at);
         reason.push('…');
@@ -188,5 +206,5 @@ fn decode_record(
     let stream = stream.ok_or("topic carries no known stream")?;
     value.clear();
     let value = record.append_value(value)?.then_some(value.as_slice());
-    (stream.decode)(&Input { record, value, settings }, said)
+    (stream.decode)(&Input { record, value, settings, given_id: None }, said)
 }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::activity::{Event, Seen};
 use crate::metric::{Sample, TagSets};
 use crate::order::{Item, Order};
+use crate::parcel::Parcel;
 use crate::product::Product;
 use crate::{Key, SetAside};
 
@@ -29,6 +30,8 @@ pub enum State {
     Seen(Seen),
     /// A metric's point that has an identity.
     Sample(Box<Sample>),
+    /// The points of a request that have none.
+    Parcel(Parcel),
     /// The tag sets of a metric on a day.
     TagSets(TagSets),
     /// A record that was set aside.
@@ -45,6 +48,7 @@ impl State {
             Self::Event(event) => Some(event.expires),
             Self::Seen(seen) => Some(seen.expires),
             Self::Sample(sample) => Some(sample.expires),
+            Self::Parcel(parcel) => Some(parcel.expires),
             Self::TagSets(sets) => Some(sets.expires),
             Self::SetAside(set_aside) => Some(set_aside.expires),
         }

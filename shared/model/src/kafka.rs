@@ -139,6 +139,11 @@ impl RawRecord<'_> {
         }
     }
 
+    /// A value of a request, by its index in it: it arrives at a time in ms.
+    pub(crate) fn requested(index: i64, arrives_ms: i64) -> Self {
+        Self { offset: index, timestamp: Some(Raw::of_whole(arrives_ms)), ..Self::unplaced() }
+    }
+
     /// The topic that it came on.
     pub fn topic(&self) -> &str {
         &self.topic

@@ -1,7 +1,8 @@
 //! Metrics: points of series. Topic `analytics.metrics`.
 //!
 //! A point has no identity and is counted by its offset, unless it comes with an `eventId`: then it
-//! is an entity, counted once. A series is an app, a metric, its type and a set of tags.
+//! is an entity, counted once. Or it comes in a request: then that counts once, with all of them ([`Parcel`]).
+//! A series is an app, a metric, its type and a set of tags.
 //!
 //! How many tag sets a metric may have on a day is limited: the first ones are admitted, by an entity
 //! that only grows, before any point of theirs is counted; what is not admitted counts under one
@@ -13,6 +14,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::activity::APP_LIMIT;
 use crate::field::{ID_LIMIT, VALUE_LIMIT, id, within};
+use crate::parcel::{Parcel, Strand};
 use crate::raw::{Object, Raw};
 use crate::rows::{Map, Rows};
 use crate::stream::{Accepted, Input, Route, Said, Stream, parse};
@@ -125,13 +127,21 @@ impl TagSets {
         Key::parts(&["TAGSETS", &series.app, &series.metric], &[&day.date])
     }
 
-    /// The entity that decides about a state, if one does.
-    pub fn key_of(state: &State) -> Option<Key> {
-        match state {
-            State::Sample(sample) => Some(Self::key(&sample.series, &sample.day)),
-            _ => None,
-        }
+    /// The entities that decide about a state.
+    pub fn keys_of(state: &State) -> impl Iterator<Item = Key> {
+        wanted(state).map(|(series, day, _)| Self::key(series, day))
     }
+}
+
+/// The series that a state wants to count for, each with its day and when the last of its windows may be forgotten,
+/// in ms since 1970.
+pub fn wanted(state: &State) -> impl Iterator<Item = (&Series, &Day, i64)> {
+    let (sample, strands) = match state {
+        State::Sample(sample) => (Some((&sample.series, &sample.day, sample.expires + DAY_MS)), &[][..]),
+        State::Parcel(parcel) => (None, &*parcel.strands),
+        _ => (None, &[][..]),
+    };
+    sample.into_iter().chain(strands.iter().map(|s| (&s.series, &s.day, s.day.end_ms + s.kept_ms)))
 }
 
 /// Who is admitted, as far as is known.
@@ -215,17 +225,26 @@ impl<'a> Admission<'a> {
         counts.into_iter().filter(|((series, day), _)| !self.admits(series, day)).map(|(_, count)| count).sum()
     }
 
-    /// Settles for what new samples count; how many count as overflow.
+    /// Settles for what new samples and parcels count; how many points count as overflow.
     pub fn settle(&self, transitions: &mut [Transition]) -> usize {
-        let mut overflow = 0;
-        for transition in transitions {
-            let State::Sample(sample) = &mut transition.after else { continue };
-            if !self.admits(&sample.series, &sample.day) {
-                sample.series = sample.series.overflow();
-                overflow += 1;
-            }
+        let states = transitions.iter_mut().map(|transition| &mut transition.after);
+        let of_state = |state: &mut State| match state {
+            State::Sample(sample) => self.settle_series(&mut sample.series, &sample.day, 1),
+            State::Parcel(Parcel { strands, .. }) => strands
+                .iter_mut()
+                .map(|Strand { series, day, points, .. }| self.settle_series(series, day, points.len()))
+                .sum(),
+            _ => 0,
+        };
+        states.map(of_state).sum()
+    }
+
+    fn settle_series(&self, series: &mut Series, day: &Day, points: usize) -> usize {
+        if self.admits(series, day) {
+            return 0;
         }
-        overflow
+        *series = series.overflow();
+        points
     }
 
     fn sets(&self, key: &Key) -> &'a [u32] {

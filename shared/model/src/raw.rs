@@ -31,6 +31,11 @@ impl<'a> Raw<'a> {
         Raw(Cow::Owned(format!("\"{text}\"")))
     }
 
+    /// The JSON of a whole number.
+    pub(crate) fn of_whole(n: i64) -> Raw<'static> {
+        Raw(Cow::Owned(n.to_string()))
+    }
+
     /// The value with its own text.
     pub(crate) fn into_owned<'b>(self) -> Raw<'b> {
         Raw(Cow::Owned(self.0.into_owned()))

@@ -40,6 +40,8 @@ pub struct Input<'a> {
     pub value: Option<&'a [u8]>,
     /// How it is to be read.
     pub settings: &'a Settings,
+    /// The identity of a value that has none of its own, where its request gives it one.
+    pub given_id: Option<&'a str>,
 }
 
 /// What good records say.
@@ -71,12 +73,12 @@ impl<'a> Input<'a> {
         self.value.ok_or_else(|| "value is missing or null".to_owned())
     }
 
-    /// When Kafka took the record, in ms since 1970; the invocation's time where it does not say.
+    /// When Kafka or the API took the record in, in ms since 1970; the invocation's time where that is not said.
     pub fn taken_ms(&self) -> i64 {
         self.record.timestamp_ms().unwrap_or(self.settings.now_ms)
     }
 
-    /// Refuses a time that is further past the record's Kafka time than clocks may differ.
+    /// Refuses a time that is further past when the record was taken in than clocks may differ.
     ///
     /// # Errors
     /// The reason, with the field's name.
@@ -86,7 +88,7 @@ impl<'a> Input<'a> {
             return Ok(ms);
         }
         let hours = skew / 3_600_000;
-        Err(format!("{field} {ms} is more than {hours} h past the record's Kafka time {}", self.taken_ms()))
+        Err(format!("{field} {ms} is more than {hours} h past {}, when it was taken in", self.taken_ms()))
     }
 }
 

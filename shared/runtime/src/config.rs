@@ -34,7 +34,7 @@ pub struct Config {
     pub metrics_namespace: String,
     /// `LOG_LEVEL`: from which level on logs are written.
     pub log_level: String,
-    /// `SOURCE_EPOCH`, `CONCURRENCY`, `TOP_N`, `PLAN_RETENTION_DAYS` and `RETRY_*`.
+    /// `SOURCE_EPOCH`, `CONCURRENCY`, `HTTP_LANES`, `TOP_N`, `PLAN_RETENTION_DAYS` and `RETRY_*`.
     pub ledger: Options,
 }
 
@@ -127,6 +127,7 @@ impl Config {
             ledger: Options {
                 epoch: source.within("SOURCE_EPOCH", 0, 0, u32::MAX, "a whole number from 0")?,
                 concurrency: source.within("CONCURRENCY", 32, 1, 500, "a number of requests from 1 to 500")?,
+                http_lanes: source.within("HTTP_LANES", 8, 1, 64, "a number of lanes from 1 to 64")?,
                 top: source.within("TOP_N", 100, 1, 1_000, "a number from 1 to 1000")?,
                 plan_retention_s: 86_400
                     * source.within("PLAN_RETENTION_DAYS", 14, 1, 3_650, "a number of days from 1 to 3650")?,
@@ -218,6 +219,7 @@ mod tests {
             ("SOURCE_EPOCH", "-1"),
             ("RETRY_FACTOR", "NaN"),
             ("CONCURRENCY", "0"),
+            ("HTTP_LANES", "65"),
             ("RETRY_CAP_MS", "1s"),
             ("TOPICS", "product.created=cats"),
             ("TIME_ZONE", "Mars/Olympus"),

@@ -41,6 +41,7 @@ pub(super) fn all(large: bool) -> Vec<(&'static str, Scenario)> {
     let three_lanes = || one(lanes(&[&[told(0, 1)], &[told(0, 2)], &[told(0, 3)]]));
     let points = || lanes(&[&[Point, told(0, 1), Point]]);
     let points_beside = || lanes(&[&[Point, told(0, 1), Point], &[told(0, 2)]]);
+    let shared = || lanes(&[&[told(0, 1), told(1, 1)], &[told(0, 1)]]);
     let key = |offset| Redrive { key: 1, lane: 0, offset };
 
     let mut scenarios = vec![
@@ -57,6 +58,7 @@ pub(super) fn all(large: bool) -> Vec<(&'static str, Scenario)> {
         ("a split batch, late requests", late(split(points()))),
         ("a split batch beside another lane", split(one(points_beside()))),
         ("a batch given up", given_up(points())),
+        ("two lanes of many writers, one request on both", given_up(shared())),
         ("a redrive of what was set aside or given up", given_up(lanes(&[&[Aside, Point], &[key(0)]]))),
         ("a redrive beside a split batch", split(lanes(&[&[Point, Aside], &[key(1)]]))),
         ("a redrive, twice, of what was set aside", given_up(one(lanes(&[&[Point, Aside], &[key(1)], &[key(1)]])))),

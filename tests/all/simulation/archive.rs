@@ -14,6 +14,7 @@ use tidemark_tests::archived::{Archived, Carried};
 use tidemark_tests::memory::MemoryStore;
 
 use super::check::{everything_is_true, same_rows};
+use super::http::Posted;
 use super::source::{Partition, broken, everything};
 use super::world::{Committed, Without, World};
 
@@ -71,6 +72,7 @@ pub(super) async fn cut_restores(
     options: Options,
     settings: &Settings,
     partitions: &[Partition],
+    requests: &[Posted],
     sent: &[Sent],
 ) {
     let call = Call { now_ms: settings.now_ms, deadline: None };
@@ -80,6 +82,10 @@ pub(super) async fn cut_restores(
     let function = Aggregate::new(ledger, Quarantine::new(restored.objects.clone(), 0), settings.clone());
     let (_, outcome) = function.handle(everything(partitions), call).await;
     outcome.unwrap_or_else(|error| panic!("what was restored does not go on: {}", chain(&error)));
+    for request in requests {
+        let (_, outcome) = function.ledger.ingest(request.changes(settings), settings.max_tag_sets, call).await;
+        outcome.unwrap();
+    }
     for (origin, record) in broken(partitions) {
         function.ledger.redrive(&origin, record, settings, call).await.unwrap();
     }
@@ -88,7 +94,7 @@ pub(super) async fn cut_restores(
         restored.forgotten = world.forgotten.clone();
         restored.committed = committed(archived, &world).cloned().chain(written(&restored.store)).collect();
     }
-    everything_is_true(&restored, partitions, sent, settings);
+    everything_is_true(&restored, partitions, requests, sent, settings);
 }
 
 /// All plans of a store where none was refused.

@@ -12,6 +12,7 @@ use tidemark_model::{Change, Key, Known, Map, Measures, Reject, Rows, SetAside, 
 use tidemark_tests::arbitrary::Sent;
 use tidemark_tests::{NOW_MS, SALES, catalogue, invocation, oracle, views, without_quantiles};
 
+use super::http::Posted;
 use super::source::{Partition, broken, everything, mended};
 use super::world::{Committed, Without, World};
 use crate::rankings::check_places;
@@ -96,12 +97,18 @@ fn before(world: &World, pending: Option<&Committed>, key: &Key) -> Option<Known
 }
 
 /// At rest, when every record has been delivered: I1, I4, I5, and every view reads the truth.
-pub(super) fn everything_is_true(world: &World, partitions: &[Partition], sent: &[Sent], settings: &Settings) {
+pub(super) fn everything_is_true(
+    world: &World,
+    partitions: &[Partition],
+    requests: &[Posted],
+    sent: &[Sent],
+    settings: &Settings,
+) {
     assert!(world.store.items().cursors.values().all(|cursor| !cursor.pending), "a plan is left pending");
     rows_are_the_sums(world, settings.now_ms);
     let twice = world.forgotten.keys().find(|key| world.store.items().entities.contains_key(key));
     assert_eq!(twice, None, "what was forgotten is counted again");
-    entities_are_as_the_newest_records_say(world, partitions, settings);
+    entities_are_as_the_newest_records_say(world, partitions, requests, settings);
     rankings().for_each(|ranking| check_places(&world.store, ranking, "I5"));
     if world.without == Without::Nothing {
         lanes_commit_one_plan_after_the_other(world);
@@ -129,7 +136,12 @@ pub(super) fn everything_is_true(world: &World, partitions: &[Partition], sent: 
 }
 
 /// I4: what all records in any order come to, each entity's newest, is what is stored.
-fn entities_are_as_the_newest_records_say(world: &World, partitions: &[Partition], settings: &Settings) {
+fn entities_are_as_the_newest_records_say(
+    world: &World,
+    partitions: &[Partition],
+    requests: &[Posted],
+    settings: &Settings,
+) {
     let items = world.store.items();
     let states = items.entities.values().map(|entity| &entity.known.state).chain(world.forgotten.values());
     let redriven = states.filter_map(|state| match state {
@@ -138,12 +150,13 @@ fn entities_are_as_the_newest_records_say(world: &World, partitions: &[Partition
     });
     let batches = std::iter::once(everything(partitions)).chain(redriven);
     let batches = batches.flat_map(|payload| decode(&payload, settings).unwrap());
-    let changes: Vec<Change> = batches.flat_map(|batch| batch.changes).collect();
+    let posted = requests.iter().flat_map(|request| request.changes(settings));
+    let changes: Vec<Change> = batches.flat_map(|batch| batch.changes).chain(posted).collect();
     let mut expected = BTreeMap::new();
     // Which of the tellings of a sample comes first, and which tag sets, is the delivery's affair; and what is late.
     let ages = settings.now_ms > NOW_MS;
     let settled = |state: &State| match state {
-        State::Sample(_) | State::TagSets(_) => false,
+        State::Sample(_) | State::Parcel(_) | State::TagSets(_) => false,
         State::Event(_) | State::Seen(_) => !ages,
         State::Product(_) | State::Order(_) | State::Item(_) => true,
         // No change says so: see below.

@@ -2,7 +2,7 @@
 //! and time are the simulation's. One seed decides what is sent, how it is batched, redelivered, replayed
 //! and given up on; which request lands when, late, twice or never; which answers are lost; which
 //! invocations die, and which go on though the source has given up on them; and what DynamoDB deletes when
-//! days go by. Beside it all, archives take cuts, which must be exact, and come to the truth when they are
+//! days go by. Some values come by requests over HTTP, which share a few lanes. Beside it all, archives take cuts, which must be exact, and come to the truth when they are
 //! restored.
 //!
 //! After every run all views read the brute-force truth, and on the way I1 to I5 hold wherever they can
@@ -11,6 +11,7 @@
 
 mod archive;
 mod check;
+mod http;
 mod reach;
 mod request;
 mod run;
@@ -34,7 +35,7 @@ const SEEDS: u64 = 5_000;
 const SEEDS_TO_SEE: u64 = 5_000;
 
 /// What must happen in some of the runs, or they show little.
-const HAPPENS: [&str; 20] = [
+const HAPPENS: [&str; 22] = [
     "answer lost",
     "throttled",
     "timed out",
@@ -47,6 +48,8 @@ const HAPPENS: [&str; 20] = [
     "forgotten",
     "an audit",
     "redriven",
+    "a request over HTTP",
+    "one that finishes what others left",
     "redone",
     "conflicted",
     "overtaken",

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use fastrand::Rng;
 use tidemark_archive::{ArchiveError, Condition, Listed, Object, ObjectStore, Part};
 use tidemark_ledger::{
-    Answer, AppRetention, ConflictPage, Cursor, Floor, LaneId, Metered, Page, PlanId, PlanPage, Row, RowPage, Segment,
-    StatePage, Store, StoreError, Units, Written,
+    Answer, AppRetention, ConflictPage, Cursor, Floor, LaneId, LaneStats, Marks, Metered, Page, PlanId, PlanPage, Row,
+    RowPage, Segment, StatePage, Store, StoreError, Units, Written,
 };
 use tidemark_model::views::Ranking;
 use tidemark_model::{Decimal, Key, Known, Measures, Transition};
@@ -239,12 +239,12 @@ impl Store for Reach {
         Ok(metered(answers.collect()))
     }
 
-    async fn read_marks(&self, lane: &LaneId, keys: &[Key]) -> Answer<Page<(Key, u64), Key>> {
-        let label = format!("reads the marks of lane {lane}:{}", listed(keys));
+    async fn read_marks(&self, keys: &[Key]) -> Answer<Page<(Key, Marks), Key>> {
+        let label = format!("reads marks:{}", listed(keys));
         let fate = self.wait(&label, None, May { be_done_in_part: true, ..May::default() }).await?;
         let (asked, unprocessed) = divided(keys, &fate.chooses(keys.len()));
-        let found = now(self.world().store.read_marks(lane, &asked)).found;
-        let seen: String = found.iter().map(|(_, mark)| format!(" {mark}")).collect();
+        let found = now(self.world().store.read_marks(&asked)).found;
+        let seen: String = found.iter().map(|(_, marks)| format!(" {marks:?}")).collect();
         self.note(&label, &format!("{seen}, {} unprocessed", unprocessed.len()));
         Ok(metered(Page { found, unprocessed }))
     }
@@ -278,8 +278,12 @@ impl Store for Reach {
         self.hold(Request::SetRank(key.clone(), ranking, seen.clone(), rank)).await
     }
 
-    async fn finish(&self, lane: &LaneId, seq: u64) -> Answer<bool> {
-        self.hold(Request::Finish(lane.clone(), seq)).await
+    async fn finish(&self, lane: &LaneId, seq: u64, stats: &LaneStats) -> Answer<bool> {
+        self.hold(Request::Finish(lane.clone(), seq, Box::new(stats.clone()))).await
+    }
+
+    async fn lane_stats(&self) -> Answer<Vec<(Cursor, LaneStats)>> {
+        unreachable!("nobody looks at the lanes' numbers")
     }
 
     async fn lanes(&self, after: Option<&LaneId>) -> Answer<Vec<LaneId>> {

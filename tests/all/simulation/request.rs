@@ -3,7 +3,7 @@
 use std::fmt;
 
 use futures_util::FutureExt;
-use tidemark_ledger::{Answer, Cursor, Floor, LaneId, PlanId, Row, Store, Written};
+use tidemark_ledger::{Answer, Cursor, Floor, LaneId, LaneStats, PlanId, Row, Store, Written};
 use tidemark_model::views::Ranking;
 use tidemark_model::{Decimal, Key, Measures, Transition};
 use tidemark_tests::memory::MemoryStore;
@@ -20,7 +20,7 @@ pub(super) enum Request {
     SetExtreme(Key, &'static str, Decimal),
     SetFloor(&'static Ranking, Floor, Floor),
     SetRank(Key, &'static Ranking, Row, Option<Decimal>),
-    Finish(LaneId, u64),
+    Finish(LaneId, u64, Box<LaneStats>),
     CreateRow(Key, Measures, Vec<(LaneId, u64)>),
     ExpireRow(Key, &'static Ranking, i64),
 }
@@ -65,7 +65,7 @@ impl Request {
             Self::SetExtreme(key, name, value) => Reply::Held(now(store.set_extreme(&key, name, value))),
             Self::SetFloor(ranking, read, floor) => Reply::Held(now(store.set_floor(ranking, read, floor))),
             Self::SetRank(key, ranking, seen, rank) => Reply::Held(now(store.set_rank(&key, ranking, &seen, rank))),
-            Self::Finish(lane, seq) => Reply::Held(now(store.finish(&lane, seq))),
+            Self::Finish(lane, seq, stats) => Reply::Held(now(store.finish(&lane, seq, &stats))),
             Self::CreateRow(key, row, marks) => Reply::Held(now(store.create_row(&key, &row, &marks))),
             Self::ExpireRow(key, ranking, expires_s) => Reply::Held(now(store.expire_row(&key, ranking, expires_s))),
         }
@@ -111,7 +111,7 @@ impl fmt::Display for Request {
                 write!(f, "sets the floor of {} from {read:?} to {floor:?}", ranking.board)
             }
             Self::SetRank(key, _, _, rank) => write!(f, "places {} {} at {rank:?}", key.pk, key.sk),
-            Self::Finish(lane, seq) => write!(f, "finishes seq {seq} of lane {lane}"),
+            Self::Finish(lane, seq, _) => write!(f, "finishes seq {seq} of lane {lane}"),
             Self::CreateRow(key, ..) => write!(f, "creates {} {}", key.pk, key.sk),
             Self::ExpireRow(key, _, expires_s) => write!(f, "lets {} {} expire at {expires_s}", key.pk, key.sk),
         }

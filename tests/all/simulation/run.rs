@@ -20,6 +20,7 @@ use tokio::time::Instant;
 
 use super::archive::{cut_is_exact, cut_restores, met};
 use super::check::{everything_is_true, report_is_true, rows_are_the_sums};
+use super::http::{Posted, answer_is_true, requests};
 use super::reach::{Fate, Reach, Waiting};
 use super::request::Request;
 use super::source::{Partition, Slices, again, broken, next, partitions, payload, sent};
@@ -45,6 +46,7 @@ struct Chances {
     upkeep: u32,
     audit: u32,
     redrive: u32,
+    request: u32,
     deadline: u32,
     archive: u32,
 }
@@ -54,6 +56,8 @@ struct Invocation {
     task: JoinHandle<Result<(), String>>,
     /// What it was given; an upkeep none.
     slices: Slices,
+    /// The request that it serves, if it does.
+    request: Option<usize>,
     payload: Bytes,
     /// Its requests take longer than others'.
     slow: bool,
@@ -67,6 +71,7 @@ pub(super) struct Run {
     settings: Settings,
     sent: Vec<Sent>,
     partitions: Vec<Partition>,
+    requests: Vec<Posted>,
     invocations: Vec<Invocation>,
     begun: usize,
     /// Whether days go by between.
@@ -92,6 +97,7 @@ impl Run {
             upkeep: often(10),
             audit: often(20),
             redrive: often(40),
+            request: often(40),
             deadline: often(500),
             archive: often(20),
         };
@@ -99,13 +105,16 @@ impl Run {
             concurrency: rng.usize(1..6),
             plan_bytes: rng.choice([360, 1_000, 400_000]).unwrap(),
             top: rng.usize(1..4),
+            http_lanes: rng.u16(1..4),
             ..options(seed)
         };
         let max_tag_sets = rng.choice([1, 2, 1_000]).unwrap();
         let quarantine_retention_ms = rng.choice([1, 90]).unwrap() * DAY_MS;
         let settings = Settings { now_ms: NOW_MS, max_tag_sets, quarantine_retention_ms, ..Settings::default() };
         let sent = sent(&mut rng);
-        let partitions = partitions(&sent, &mut rng);
+        let mut by_kafka = sent.clone();
+        let requests = requests(&mut by_kafka, &mut rng);
+        let partitions = partitions(&by_kafka, &mut rng);
         world.lock().unwrap().note(format!("{} values, {chances:?}, {options:?}, tag sets {max_tag_sets}", sent.len()));
         let ages = rng.u8(..4) == 0;
         Self {
@@ -116,6 +125,7 @@ impl Run {
             settings,
             sent,
             partitions,
+            requests,
             invocations: Vec::new(),
             begun: 0,
             ages,
@@ -144,7 +154,7 @@ impl Run {
             self.begin_redrive(origin, record);
             self.rest().await;
         }
-        everything_is_true(&self.world(), &self.partitions, &self.sent, &self.settings);
+        everything_is_true(&self.world(), &self.partitions, &self.requests, &self.sent, &self.settings);
     }
 
     async fn mayhem(&mut self) {
@@ -170,7 +180,9 @@ impl Run {
 
     async fn rest(&mut self) {
         for _ in 0..MOST_STEPS {
-            let is_delivered = !self.delivers || self.partitions.iter().all(|p| p.acknowledged == p.records.len());
+            let is_answered = self.requests.iter().all(|request| request.answered);
+            let is_acknowledged = self.partitions.iter().all(|p| p.acknowledged == p.records.len());
+            let is_delivered = !self.delivers || (is_answered && is_acknowledged);
             if is_delivered && self.invocations.is_empty() && self.world().travelling.is_empty() {
                 return;
             }
@@ -201,7 +213,7 @@ impl Run {
         self.collect_given_up();
         self.collect_finished().await;
         self.check_archives().await;
-        let Chances { kill, give_up, again: twice, replay, discard, upkeep, audit, archive, redrive, .. } =
+        let Chances { kill, give_up, again: twice, replay, discard, upkeep, audit, archive, redrive, request, .. } =
             self.chances;
         let has_room = self.invocations.len() < MOST_AT_ONCE;
         if self.happens(kill) {
@@ -234,6 +246,14 @@ impl Run {
         }
         if has_room && self.happens(archive) {
             return self.begin_archive();
+        }
+        if has_room && !self.requests.is_empty() && self.happens(request) {
+            let at = self.rng.usize(..self.requests.len());
+            return self.begin_request(at);
+        }
+        let unanswered = self.requests.iter().position(|request| !request.answered).filter(|_| self.delivers);
+        if let Some(at) = unanswered.filter(|_| has_room && self.rng.u8(..10) == 0) {
+            return self.begin_request(at);
         }
         if has_room && self.delivers && self.rng.u8(..6) == 0 {
             let slices = next(&self.partitions, &mut self.rng);
@@ -286,7 +306,7 @@ impl Run {
             outcome.map_err(|error| chain(&error))
         });
         let slow = self.rng.u8(..4) == 0;
-        self.invocations.push(Invocation { number, task, slices, payload, slow });
+        self.invocations.push(Invocation { number, task, slices, request: None, payload, slow });
     }
 
     fn begin_upkeep(&mut self) {
@@ -296,7 +316,14 @@ impl Run {
         let task = tokio::spawn(async move {
             archive::upkeep(&function.ledger, call).await.map(drop).map_err(|error| chain(&error))
         });
-        self.invocations.push(Invocation { number, task, slices: Vec::new(), payload: Bytes::new(), slow: false });
+        self.invocations.push(Invocation {
+            number,
+            task,
+            slices: Vec::new(),
+            request: None,
+            payload: Bytes::new(),
+            slow: false,
+        });
     }
 
     /// Beside whatever else is going on, an audit finds no drift where there is none.
@@ -313,7 +340,14 @@ impl Run {
             world.lock().unwrap_or_else(PoisonError::into_inner).met.insert(met);
             Ok(())
         });
-        self.invocations.push(Invocation { number, task, slices: Vec::new(), payload: Bytes::new(), slow: false });
+        self.invocations.push(Invocation {
+            number,
+            task,
+            slices: Vec::new(),
+            request: None,
+            payload: Bytes::new(),
+            slow: false,
+        });
     }
 
     /// A mended record is redriven, be it set aside by then or not, or before.
@@ -333,7 +367,37 @@ impl Run {
             }
             Ok(())
         });
-        self.invocations.push(Invocation { number, task, slices: Vec::new(), payload: Bytes::new(), slow: false });
+        self.invocations.push(Invocation {
+            number,
+            task,
+            slices: Vec::new(),
+            request: None,
+            payload: Bytes::new(),
+            slow: false,
+        });
+    }
+
+    /// A request comes, for the first time or again.
+    fn begin_request(&mut self, at: usize) {
+        let (number, function) = self.function();
+        let deadline = self.happens(self.chances.deadline).then(|| self.rng.u64(5..300));
+        self.note(format!("#{number} begins: request {at}, deadline in {deadline:?} ms"));
+        let deadline = deadline.map(|ms| Instant::now() + Duration::from_millis(ms));
+        let call = Call { now_ms: self.settings.now_ms, deadline };
+        let (changes, most) = (self.requests[at].changes(&self.settings), self.settings.max_tag_sets);
+        let world = Arc::clone(&self.world);
+        let task = tokio::spawn(async move {
+            let (receipt, outcome) = function.ledger.ingest(changes, most, call).await;
+            let mut world = world.lock().unwrap_or_else(PoisonError::into_inner);
+            world.met.insert("a request over HTTP");
+            if receipt.redone > 0 {
+                world.met.insert("one that finishes what others left");
+            }
+            outcome.map_err(|error| chain(&error))
+        });
+        let slow = self.rng.u8(..4) == 0;
+        let (slices, payload) = (Vec::new(), Bytes::new());
+        self.invocations.push(Invocation { number, task, slices, request: Some(at), payload, slow });
     }
 
     /// Beside whatever else is going on, a cut is exact.
@@ -347,7 +411,14 @@ impl Run {
             world.lock().unwrap_or_else(PoisonError::into_inner).archives.push(archived);
             Ok(())
         });
-        self.invocations.push(Invocation { number, task, slices: Vec::new(), payload: Bytes::new(), slow: true });
+        self.invocations.push(Invocation {
+            number,
+            task,
+            slices: Vec::new(),
+            request: None,
+            payload: Bytes::new(),
+            slow: true,
+        });
     }
 
     async fn check_archives(&mut self) {
@@ -361,7 +432,8 @@ impl Run {
             }
             if !std::mem::replace(&mut self.restored, true) {
                 let (options, settings) = (self.options.clone(), &self.settings);
-                cut_restores(&archived, &self.world, options, settings, &self.partitions, &self.sent).await;
+                let (partitions, requests) = (&self.partitions, &self.requests);
+                cut_restores(&archived, &self.world, options, settings, partitions, requests, &self.sent).await;
             }
         }
     }
@@ -377,7 +449,7 @@ impl Run {
     /// Invocations that are done report to the source.
     async fn collect_finished(&mut self) {
         while let Some(at) = self.invocations.iter().position(|invocation| invocation.task.is_finished()) {
-            let Invocation { number, task, slices, payload, .. } = self.invocations.remove(at);
+            let Invocation { number, task, slices, request, payload, .. } = self.invocations.remove(at);
             let outcome = match task.await {
                 Ok(outcome) => outcome,
                 Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
@@ -388,6 +460,10 @@ impl Run {
             });
             if outcome.is_ok() && !slices.is_empty() {
                 report_is_true(&self.world(), &payload, &self.settings);
+            }
+            if let Some(at) = request.filter(|_| outcome.is_ok()) {
+                answer_is_true(&self.world(), &self.requests[at].changes(&self.settings));
+                self.requests[at].answered = true;
             }
             for (at, range) in slices {
                 let partition = &mut self.partitions[at];

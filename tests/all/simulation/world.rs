@@ -153,7 +153,8 @@ impl World {
             self.must_not_go_back("through_ts", old.through_ts, cursor.through_ts);
         }
         let through = old.and_then(|old| old.through);
-        if !plan.transitions.is_empty() && cursor.through == through && !cursor.name.starts_with("redrive ") {
+        let has_offsets = !["redrive ", "http "].iter().any(|source| cursor.name.starts_with(source));
+        if !plan.transitions.is_empty() && cursor.through == through && has_offsets {
             self.met.insert("several plans of a batch");
         }
         self.committed.push(Committed { lane: lane.clone(), seq: cursor.seq, plan, through });
@@ -212,7 +213,7 @@ impl World {
                     (old.seq, old.pending) = (cursor.seq - 1, false);
                 }
             }
-            (Without::FinishCondition, Request::Finish(lane, _)) => {
+            (Without::FinishCondition, Request::Finish(lane, ..)) => {
                 if let Some(cursor) = items.cursors.get_mut(lane) {
                     cursor.pending = false;
                 }

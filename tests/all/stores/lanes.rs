@@ -1,6 +1,8 @@
 //! The contract of lanes: cursors, plans, and the list of lanes.
 
-use tidemark_ledger::{Cursor, LaneId, PlanId, Store, WrittenPlan};
+use std::time::Duration;
+
+use tidemark_ledger::{Cursor, LaneId, LaneStats, PlanId, Store, Units, WrittenPlan};
 
 use super::{Check, checks, lane, now_ms};
 
@@ -14,6 +16,7 @@ pub(super) fn checks<S: Store + Clone + 'static>() -> Vec<Check<S>> {
         plans_name_the_one_before_them,
         conflicts_are_noted_by_plan_and_may_be_noted_again,
         a_cursor_is_created_only_where_there_is_none,
+        a_plans_numbers_count_once_and_touch_no_cursor,
         lanes_are_listed_in_pages_each_once,
     ]
 }
@@ -42,7 +45,7 @@ async fn a_cursor_advances_by_one_and_only_when_nothing_is_pending<S: Store>(sto
     for seq in [1, 2] {
         assert!(!advance(&store, &lane, seq).await, "{seq} while 1 is pending");
     }
-    assert!(store.finish(&lane, 1).await.unwrap().value);
+    assert!(store.finish(&lane, 1, &LaneStats::default()).await.unwrap().value);
     for seq in [1, 3] {
         assert!(!advance(&store, &lane, seq).await, "{seq} after 1");
     }
@@ -56,7 +59,7 @@ async fn a_cursor_reads_back_as_it_was_set<S: Store>(store: S) {
         let cursor = cursor(seq, u64::MAX, through);
         assert!(store.advance(&lane, &cursor).await.unwrap().value);
         assert_eq!(store.read_cursor(&lane).await.unwrap().value, Some(cursor.clone()));
-        assert!(store.finish(&lane, seq).await.unwrap().value);
+        assert!(store.finish(&lane, seq, &LaneStats::default()).await.unwrap().value);
         let finished = Cursor { pending: false, ..cursor };
         assert_eq!(store.read_cursor(&lane).await.unwrap().value, Some(finished));
     }
@@ -67,15 +70,16 @@ async fn a_cursor_reads_back_as_it_was_set<S: Store>(store: S) {
 
 async fn only_the_present_seq_is_finished<S: Store>(store: S) {
     let lane = lane("finish");
-    assert!(!store.finish(&lane, 1).await.unwrap().value, "there is nothing to finish");
+    assert!(!store.finish(&lane, 1, &LaneStats::default()).await.unwrap().value, "there is nothing to finish");
     assert_eq!(store.read_cursor(&lane).await.unwrap().value, None, "what is refused leaves nothing");
     advance(&store, &lane, 1).await;
-    for _ in 0..2 {
-        assert!(store.finish(&lane, 1).await.unwrap().value, "it may be repeated");
+    for is_first in [true, false] {
+        assert_eq!(store.finish(&lane, 1, &LaneStats::default()).await.unwrap().value, is_first, "it may be repeated");
+        assert!(!store.read_cursor(&lane).await.unwrap().value.unwrap().pending);
     }
     advance(&store, &lane, 2).await;
     for seq in [1, 3] {
-        assert!(!store.finish(&lane, seq).await.unwrap().value, "{seq} while 2 is pending");
+        assert!(!store.finish(&lane, seq, &LaneStats::default()).await.unwrap().value, "{seq} while 2 is pending");
         assert!(store.read_cursor(&lane).await.unwrap().value.unwrap().pending);
     }
 }
@@ -164,6 +168,27 @@ async fn a_cursor_is_created_only_where_there_is_none<S: Store>(store: S) {
         assert!(!store.create_cursor(&lane, &cursor(9, 9, Some(9))).await.unwrap().value);
         assert_eq!(store.read_cursor(&lane).await.unwrap().value, Some(restored));
         assert!(!advance(&store, &lane, 41).await && advance(&store, &lane, 42).await, "it goes on from there");
+    }
+}
+
+async fn a_plans_numbers_count_once_and_touch_no_cursor<S: Store>(store: S) {
+    let lane = lane("numbers");
+    store.register_lane(&lane, "numbers of a lane").await.unwrap();
+    let mut expected = LaneStats::default();
+    for (seq, read, ms) in [(1, 0.5, 7), (2, 3.0, 70_000), (3, 1_000.0, 7)] {
+        let stats = LaneStats::of_plan(seq as usize % 2, Units { read, write: 2.0 }, Duration::from_millis(ms));
+        let cursor = Cursor { name: "numbers of a lane".to_owned(), ..cursor(seq, seq, None) };
+        assert!(!store.finish(&lane, seq, &stats).await.unwrap().value);
+        store.advance(&lane, &cursor).await.unwrap();
+        for is_first in [true, false] {
+            assert_eq!(store.finish(&lane, seq, &stats).await.unwrap().value, is_first);
+        }
+        expected += &stats;
+        let finished = Cursor { pending: false, ..cursor };
+        assert_eq!(store.read_cursor(&lane).await.unwrap().value, Some(finished.clone()));
+        let mut found = store.lane_stats().await.unwrap().value;
+        found.retain(|(cursor, _)| cursor.name == finished.name);
+        assert_eq!(found, [(finished, expected.clone())]);
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use tidemark_ledger::dynamo::{DynamoStore, Tables};
-use tidemark_ledger::{AppRetention, LaneId, PlanId, Segment, Store, StoreError, Written};
+use tidemark_ledger::{AppRetention, LaneId, LaneStats, PlanId, Segment, Store, StoreError, Written};
 use tidemark_model::views::{CURRENT, Ranking, ranking_of};
 use tidemark_model::{Key, Measures};
 
@@ -53,7 +53,7 @@ async fn a_missing_table_is_refused_for_good_and_named(place: Place) {
     refused_for_good(store.read_entities(&keys, true).await, "BatchGetItem", state);
     refused_for_good(store.write_plan(&lane, &plan, None, b"x", expires_s()).await, "PutItem", state);
     refused_for_good(store.write_entities(&lane, 1, &[&transition]).await, "BatchExecuteStatement", state);
-    refused_for_good(store.finish(&lane, 1).await, "UpdateItem", state);
+    refused_for_good(store.finish(&lane, 1, &LaneStats::default()).await, "UpdateItem", state);
     refused_for_good(store.lanes(None).await, "Query", state);
     refused_for_good(store.timeline("missing", None).await, "Query", state);
     refused_for_good(store.add_row(&lane, 1, &key, &Measures::default(), None).await, "UpdateItem", views);

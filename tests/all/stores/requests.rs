@@ -2,9 +2,12 @@
 //! in the end. Some come late, twice or for nothing, and most collide.
 
 use std::ops::{Range, RangeInclusive};
+use std::time::Duration;
 
 use fastrand::Rng;
-use tidemark_ledger::{AppRetention, Cursor, Floor, LaneId, PlanId, Row, Segment, Store, WrittenPlan};
+use tidemark_ledger::{
+    AppRetention, Cursor, Floor, LaneId, LaneStats, PlanId, Row, Segment, Store, Units, WrittenPlan,
+};
 use tidemark_model::rows::TTL;
 use tidemark_model::views::{CURRENT, rankings};
 use tidemark_model::{Decimal, Key, Known, Measures, State, Transition};
@@ -22,7 +25,7 @@ const REQUESTS: usize = 400;
 #[derive(Clone, Debug)]
 enum Request {
     ReadEntities(Vec<Key>),
-    ReadMarks(LaneId, Vec<Key>),
+    ReadMarks(Vec<Key>),
     Timeline(Key),
     ReadCursor(LaneId),
     ReadPlan(LaneId, PlanId),
@@ -66,8 +69,8 @@ impl Request {
                 page.found.sort_by(|(a, _), (b, _)| a.cmp(b));
                 format!("{page:?}")
             }
-            Self::ReadMarks(lane, keys) => {
-                let mut page = store.read_marks(lane, keys).await.unwrap().value;
+            Self::ReadMarks(keys) => {
+                let mut page = store.read_marks(keys).await.unwrap().value;
                 page.found.sort();
                 format!("{page:?}")
             }
@@ -90,7 +93,7 @@ impl Request {
             Self::CreateEntities(entities) => format!("{:?}", store.create_entities(entities).await.unwrap().value),
             Self::CreateCursor(lane, cursor) => store.create_cursor(lane, cursor).await.unwrap().value.to_string(),
             Self::Advance(lane, cursor) => store.advance(lane, cursor).await.unwrap().value.to_string(),
-            Self::Finish(lane, seq) => store.finish(lane, *seq).await.unwrap().value.to_string(),
+            Self::Finish(lane, seq) => store.finish(lane, *seq, &stats(*seq)).await.unwrap().value.to_string(),
             Self::WriteEntities(lane, seq, transitions) => {
                 let transitions: Vec<&Transition> = transitions.iter().collect();
                 format!("{:?}", store.write_entities(lane, *seq, &transitions).await.unwrap().value)
@@ -232,7 +235,7 @@ impl Maker {
         }
         match self.rng.u8(0..32) {
             0 => Request::ReadEntities(self.entities()),
-            1 => Request::ReadMarks(self.lane(), self.entities()),
+            1 => Request::ReadMarks(self.entities()),
             2 => Request::ReadCursor(self.lane()),
             3 => Request::ReadPlan(self.lane(), self.plan()),
             4 => Request::ReadFloor(self.rng.usize(0..2)),
@@ -333,10 +336,11 @@ impl Maker {
         let keys =
             |kind: &'static str, sk, n: u8| (0..n).map(move |n| Key::of(kind, &format!("{} {n}", self.name), sk));
         let entities: Vec<Key> = keys("ENTITY", "STATE", 5).collect();
-        let mut look = vec![Request::ReadEntities(entities.clone()), Request::ReadRetention];
+        let mut look =
+            vec![Request::ReadEntities(entities.clone()), Request::ReadMarks(entities), Request::ReadRetention];
         look.extend((0..2).map(Request::ReadFloor));
         for lane in &self.lanes {
-            look.extend([Request::ReadCursor(lane.clone()), Request::ReadMarks(lane.clone(), entities.clone())]);
+            look.push(Request::ReadCursor(lane.clone()));
             look.extend((0..PLANS).map(|n| Request::ReadPlan(lane.clone(), plan(n))));
             look.push(Request::Plans(lane.clone(), 0..=u64::MAX));
             look.push(Request::Conflicts(lane.clone(), 0..=u64::MAX));
@@ -379,6 +383,20 @@ async fn conflicts<S: Store>(store: &S, lane: &LaneId, seqs: &RangeInclusive<u64
             return conflicts;
         }
     }
+}
+
+/// What the plan of a seq has cost.
+fn stats(seq: u64) -> LaneStats {
+    let units = Units { read: 0.5, write: seq as f64 };
+    LaneStats::of_plan(seq as usize % 3, units, Duration::from_millis(40 * seq))
+}
+
+/// The numbers of the lanes of a seed.
+async fn lane_stats<S: Store>(store: &S, name: &str) -> Vec<(Cursor, LaneStats)> {
+    let mut stats = store.lane_stats().await.unwrap().value;
+    stats.retain(|(cursor, _)| cursor.name == name);
+    stats.sort_by_key(|(cursor, stats)| format!("{cursor:?} {stats:?}"));
+    stats
 }
 
 fn expires_s() -> i64 {
@@ -454,6 +472,8 @@ pub(super) async fn compare(place: Place, seeds: Range<u64>) {
             assert_eq!(sorted(states(store, of).await), expected, "seed {seed}: states of {of} segments");
         }
         assert_eq!(listed(store, &maker.lanes).await, listed(&memory, &maker.lanes).await, "seed {seed}: lanes");
+        let expected = lane_stats(&memory, &maker.name).await;
+        assert_eq!(lane_stats(store, &maker.name).await, expected, "seed {seed}: numbers of lanes");
         for request in maker.look() {
             let (expected, found) = (request.send(&memory).await, request.send(store).await);
             assert_eq!(found.text, expected.text, "seed {seed}, in the end: {request:?}");

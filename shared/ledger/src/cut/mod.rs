@@ -121,7 +121,7 @@ impl<S: Store> Ledger<S> {
         }
     }
 
-    async fn cursor(&self, lane: &LaneId, requests: &Requests) -> Result<Option<Cursor>, LedgerError> {
+    pub(crate) async fn cursor(&self, lane: &LaneId, requests: &Requests) -> Result<Option<Cursor>, LedgerError> {
         requests.send(|| self.store.read_cursor(lane)).await
     }
 

@@ -13,7 +13,8 @@ use tidemark_model::{Key, Known, State, Transition, Version};
 use super::DynamoStore;
 use super::error::{invalid, member_error, store_error};
 use super::item::{Item, REFUSED, Reading, key_item, mark, number, read_units, string, write_units};
-use crate::{Answer, LaneId, Metered, Page, StatePage, StoreError, Written};
+use super::rows::read_marks;
+use crate::{Answer, LaneId, Marks, Metered, Page, StatePage, StoreError, Written};
 
 impl DynamoStore {
     pub(super) async fn get_entities(&self, keys: &[Key], consistent: bool) -> Answer<Page<(Key, Known), Key>> {
@@ -43,8 +44,8 @@ impl DynamoStore {
         Ok(Metered { value: (found, next), units: read_units(answer.consumed_capacity()) })
     }
 
-    pub(super) async fn get_marks(&self, lane: &LaneId, keys: &[Key]) -> Answer<Page<(Key, u64), Key>> {
-        self.batch_get(&self.tables.state, keys, true, |reading| Ok((reading.key()?, mark(reading.item, lane)))).await
+    pub(super) async fn get_marks(&self, keys: &[Key]) -> Answer<Page<(Key, Marks), Key>> {
+        self.batch_get(&self.tables.state, keys, true, |reading| Ok((reading.key()?, read_marks(reading.item)))).await
     }
 
     pub(super) async fn batch_get<T>(

@@ -1,13 +1,13 @@
 //! Lanes: cursors, and the list of lanes.
 
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity};
-use tidemark_model::Key;
+use tidemark_model::{Decimal, Key};
 
 use super::DynamoStore;
 use super::conditional::held;
 use super::error::store_error;
 use super::item::{Item, Reading, key_item, number, read_units, string, write_units};
-use crate::{Answer, Cursor, LaneId, Metered, PlanId, StoreError};
+use crate::{Answer, Cursor, LaneId, LaneStats, Metered, PlanId, StoreError, Units};
 
 const LANES: &str = "LANES";
 
@@ -113,23 +113,46 @@ impl DynamoStore {
         self.create_item(&self.tables.state, item).await
     }
 
-    pub(super) async fn clear_pending(&self, lane: &LaneId, seq: u64) -> Answer<bool> {
+    pub(super) async fn clear_pending(&self, lane: &LaneId, seq: u64, stats: &LaneStats) -> Answer<bool> {
         let table = self.tables.state.as_str();
-        let answer = self
+        let mut update = "SET #pending = :false".to_owned();
+        let mut request = self
             .client
             .update_item()
             .table_name(table)
             .set_key(Some(key_item(&cursor_key(lane))))
-            .update_expression("SET #pending = :false")
-            .condition_expression("#seq = :seq")
+            .condition_expression("#seq = :seq AND #pending = :true")
             .expression_attribute_names("#seq", "seq")
             .expression_attribute_names("#pending", "pending")
             .expression_attribute_values(":seq", number(seq))
             .expression_attribute_values(":false", AttributeValue::Bool(false))
-            .return_consumed_capacity(ReturnConsumedCapacity::Total)
-            .send()
-            .await;
+            .expression_attribute_values(":true", AttributeValue::Bool(true));
+        for (at, (name, n)) in numbers(stats).filter(|(_, n)| !n.is_zero()).enumerate() {
+            update.push_str(&format!("{} #{name} :{name}", if at > 0 { "," } else { " ADD" }));
+            request = request
+                .expression_attribute_names(format!("#{name}"), name)
+                .expression_attribute_values(format!(":{name}"), number(n));
+        }
+        let answer =
+            request.update_expression(update).return_consumed_capacity(ReturnConsumedCapacity::Total).send().await;
         held(table, answer)
+    }
+
+    pub(super) async fn get_lane_stats(&self) -> Answer<Vec<(Cursor, LaneStats)>> {
+        let (mut keys, mut last, mut all) = (Vec::new(), None, Units::default());
+        loop {
+            let Metered { value: lanes, units } = self.query_lanes(last.as_ref()).await?;
+            all += units;
+            keys.extend(lanes.iter().map(cursor_key));
+            last = lanes.last().cloned();
+            if last.is_none() {
+                break;
+            }
+        }
+        let read = |reading: Reading<'_>| Ok((read_cursor(&reading)?, read_stats(&reading)?));
+        let Metered { value, units } = self.batch_get_all(&self.tables.state, keys, true, read).await?;
+        all += units;
+        Ok(Metered { value, units: all })
     }
 
     pub(super) async fn query_lanes(&self, after: Option<&LaneId>) -> Answer<Vec<LaneId>> {
@@ -167,5 +190,36 @@ fn read_cursor(reading: &Reading<'_>) -> Result<Cursor, StoreError> {
         through_ts: reading.optional("through_ts")?,
         since_ms: reading.parsed("since")?,
         name: reading.text("name")?.to_owned(),
+    })
+}
+
+const TOOK: [&str; LaneStats::BOUNDS_MS.len() + 1] =
+    ["t0", "t1", "t2", "t3", "t4", "t5", "t6", "t7", "t8", "t9", "t10"];
+
+/// A lane's numbers under the names of their attributes.
+fn numbers(stats: &LaneStats) -> impl Iterator<Item = (&'static str, Decimal)> {
+    let whole = |n: u64| Decimal::whole(i64::try_from(n).unwrap_or(i64::MAX));
+    let sums = [
+        ("plans", whole(stats.plans)),
+        ("conflicts", whole(stats.conflicts)),
+        ("ru", stats.read_units),
+        ("wu", stats.write_units),
+        ("seconds", stats.seconds),
+    ];
+    sums.into_iter().chain(TOOK.into_iter().zip(stats.took.map(whole)))
+}
+
+fn read_stats(reading: &Reading<'_>) -> Result<LaneStats, StoreError> {
+    let mut took = [0; TOOK.len()];
+    for (plans, name) in took.iter_mut().zip(TOOK) {
+        *plans = reading.optional(name)?.unwrap_or_default();
+    }
+    Ok(LaneStats {
+        plans: reading.optional("plans")?.unwrap_or_default(),
+        conflicts: reading.optional("conflicts")?.unwrap_or_default(),
+        read_units: reading.optional("ru")?.unwrap_or_default(),
+        write_units: reading.optional("wu")?.unwrap_or_default(),
+        seconds: reading.optional("seconds")?.unwrap_or_default(),
+        took,
     })
 }

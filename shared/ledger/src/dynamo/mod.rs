@@ -4,7 +4,8 @@
 //! |---|---|---|---|
 //! | entity (state) | `PRODUCT#{id}` | `STATE` | `n` counter, `v` version, `s` state as JSON, `board` and `rank` if listed, `TTL`, marks |
 //! | event (state) | `USER#{app}#{digest}` | `EVENT#{ms}#…`, `ID#…` | an entity: what a user's timeline shows |
-//! | cursor (state) | `LANE#{lane}` | `CURSOR` | `seq`, `plan`, `pending`, `through`, `through_ts`, `since`, `name` |
+//! | parcel (state) | `REQUEST#{digest}` | `POINTS#{part}` | an entity |
+//! | cursor (state) | `LANE#{lane}` | `CURSOR` | `seq`, `plan`, `pending`, `through`, `through_ts`, `since`, `name`; sums over plans: `plans`, `conflicts`, `ru`, `wu`, `seconds`, `t0` to `t10` plans by how long they took |
 //! | plan (state) | `LANE#{lane}` | `PLAN#{plan}` | `previous` the lane's plan before it, `body` zstd of JSON, `TTL` |
 //! | conflicts (state) | `LANE#{lane}` | `CONFLICTS#{plan}` | `transitions` that never applied, by their places in the plan, `TTL` |
 //! | lane (state) | `LANES` | `{lane}` | `name` |
@@ -21,6 +22,7 @@ mod api_keys;
 mod conditional;
 mod entities;
 mod error;
+mod health;
 mod item;
 mod lanes;
 mod plans;
@@ -41,8 +43,8 @@ use tidemark_model::views::Ranking;
 use tidemark_model::{Decimal, Key, Known, Measures, Transition};
 
 use crate::{
-    Answer, AppRetention, ConflictPage, Cursor, Floor, LaneId, Page, PlanId, PlanPage, Row, RowPage, Segment,
-    StatePage, Store, Written,
+    Answer, AppRetention, ConflictPage, Cursor, Floor, LaneId, LaneStats, Marks, Page, PlanId, PlanPage, Row, RowPage,
+    Segment, StatePage, Store, Written,
 };
 
 /// The two tables of a deployment.
@@ -108,8 +110,8 @@ impl Store for DynamoStore {
         self.execute_transitions(lane, seq, transitions).await
     }
 
-    async fn read_marks(&self, lane: &LaneId, keys: &[Key]) -> Answer<Page<(Key, u64), Key>> {
-        self.get_marks(lane, keys).await
+    async fn read_marks(&self, keys: &[Key]) -> Answer<Page<(Key, Marks), Key>> {
+        self.get_marks(keys).await
     }
 
     async fn add_row(
@@ -139,12 +141,16 @@ impl Store for DynamoStore {
         self.put_rank(key, ranking, seen, rank).await
     }
 
-    async fn finish(&self, lane: &LaneId, seq: u64) -> Answer<bool> {
-        self.clear_pending(lane, seq).await
+    async fn finish(&self, lane: &LaneId, seq: u64, stats: &LaneStats) -> Answer<bool> {
+        self.clear_pending(lane, seq, stats).await
     }
 
     async fn lanes(&self, after: Option<&LaneId>) -> Answer<Vec<LaneId>> {
         self.query_lanes(after).await
+    }
+
+    async fn lane_stats(&self) -> Answer<Vec<(Cursor, LaneStats)>> {
+        self.get_lane_stats().await
     }
 
     async fn rows(&self, segment: Segment, after: Option<&Key>) -> Answer<RowPage> {

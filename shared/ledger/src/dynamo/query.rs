@@ -9,7 +9,7 @@ use tidemark_model::{Key, Measures};
 use super::DynamoStore;
 use super::error::store_error;
 use super::item::{Reading, key_item, read_units, string};
-use super::rows::{KIND, read_row};
+use super::rows::{KIND, read_keyed_row, read_row};
 use crate::{Answer, Metered, Units};
 
 /// Part of a partition: sort keys from one to another, both in it.
@@ -48,11 +48,31 @@ impl DynamoStore {
         Ok(Metered { value: answer.item.map(row).transpose()?, units })
     }
 
+    /// The rows of some keys, as they are now: those that are there, in any order.
+    ///
+    /// # Errors
+    /// If a request fails or an item cannot be read.
+    pub async fn newest_rows(&self, keys: Vec<Key>) -> Answer<Vec<(Key, Measures)>> {
+        self.batch_get_all(&self.tables.views, keys, true, read_keyed_row).await
+    }
+
     /// The rows of a span, in its order; and the sort key to go on after, if there may be more.
     ///
     /// # Errors
     /// If a request fails or an item cannot be read.
     pub async fn span(&self, span: &Span) -> Answer<(Vec<(Key, Measures)>, Option<String>)> {
+        self.query_span(span, false).await
+    }
+
+    /// The same, as they are now.
+    ///
+    /// # Errors
+    /// If a request fails or an item cannot be read.
+    pub async fn newest_span(&self, span: &Span) -> Answer<(Vec<(Key, Measures)>, Option<String>)> {
+        self.query_span(span, true).await
+    }
+
+    async fn query_span(&self, span: &Span, consistent: bool) -> Answer<(Vec<(Key, Measures)>, Option<String>)> {
         let table = self.tables.views.as_str();
         let (mut rows, mut units, mut after) = (Vec::new(), Units::default(), None);
         loop {
@@ -68,6 +88,7 @@ impl DynamoStore {
                 .expression_attribute_values(":from", string(&span.from))
                 .expression_attribute_values(":to", string(&span.to))
                 .scan_index_forward(!span.backwards)
+                .consistent_read(consistent)
                 .limit(i32::try_from(left).unwrap_or(i32::MAX))
                 .set_exclusive_start_key(after.take())
                 .return_consumed_capacity(ReturnConsumedCapacity::Total)
@@ -76,8 +97,7 @@ impl DynamoStore {
                 .map_err(|e| store_error("Query", table, e))?;
             units += read_units(page.consumed_capacity());
             for item in page.items() {
-                let reading = Reading { table, item };
-                rows.push((reading.key()?, read_row(&reading, None)?.measures));
+                rows.push(read_keyed_row(Reading { table, item })?);
             }
             after = page.last_evaluated_key;
             if after.is_none() || rows.len() >= span.most {
@@ -124,7 +144,7 @@ impl DynamoStore {
         let keys: Vec<Key> = page.items().iter().map(|item| Reading { table, item }.key()).collect::<Result<_, _>>()?;
         let next = page.last_evaluated_key().map(|item| Reading { table, item }.key()).transpose()?;
         let mut units = read_units(page.consumed_capacity());
-        let found = self.get_rows(keys.clone()).await?;
+        let found = self.batch_get_all(table, keys.clone(), false, read_keyed_row).await?;
         units += found.units;
         let mut found: HashMap<Key, Measures> = found.value.into_iter().collect();
         let rows = keys.into_iter().filter_map(|key| found.remove_entry(&key)).collect();

@@ -11,7 +11,7 @@ use super::DynamoStore;
 use super::conditional::held;
 use super::error::{is_condition_failed, refused_item, store_error};
 use super::item::{Item, REFUSED, Reading, key_item, mark, number, string, write_units};
-use crate::{Answer, LaneId, Metered, Row, StoreError};
+use crate::{Answer, LaneId, Marks, Metered, Row, StoreError};
 
 /// The attribute under which the directory lists a row.
 pub(super) const KIND: &str = "kind";
@@ -221,13 +221,18 @@ pub(super) fn read_row(reading: &Reading<'_>, lane: Option<&LaneId>) -> Result<R
     })
 }
 
-/// The marks of all lanes on a row, in the order of their ids.
-pub(super) fn read_marks(item: &Item) -> Vec<(LaneId, u64)> {
+/// A row's key and its numbers.
+pub(super) fn read_keyed_row(reading: Reading<'_>) -> Result<(Key, Measures), StoreError> {
+    Ok((reading.key()?, read_row(&reading, None)?.measures))
+}
+
+/// The marks of all lanes on an entity or a row, in the order of their ids.
+pub(super) fn read_marks(item: &Item) -> Marks {
     let mark = |(name, value): (&String, &AttributeValue)| match value {
         AttributeValue::N(seq) => Some((LaneId::stored(name.strip_prefix('~')?), seq.parse().ok()?)),
         _ => None,
     };
-    let mut marks: Vec<(LaneId, u64)> = item.iter().filter_map(mark).collect();
+    let mut marks: Marks = item.iter().filter_map(mark).collect();
     marks.sort_unstable();
     marks
 }

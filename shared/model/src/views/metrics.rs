@@ -10,6 +10,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use super::{Column, Part, Source, Tables, View};
 use crate::metric::Series;
 use crate::number::Number;
+use crate::parcel::Strand;
 use crate::rows::{Contribution, TTL, seconds_up};
 use crate::sketch::{bucket, quantile};
 use crate::time::{MINUTE_MS, window_start};
@@ -107,10 +108,20 @@ fn key(series: &Series, window: &str, start: i64) -> Key {
 }
 
 fn rows(state: &State, contribution: &mut Contribution) {
-    if let State::Sample(sample) = state {
-        let kept_ms = sample.expires.saturating_sub(sample.at);
-        let measured = Measured { at: sample.at, value: sample.value, kept_ms };
-        shares(&sample.series, &[measured], |key, measures| contribution.add_measures(key, &measures));
+    match state {
+        State::Sample(sample) => {
+            let kept_ms = sample.expires.saturating_sub(sample.at);
+            let measured = Measured { at: sample.at, value: sample.value, kept_ms };
+            shares(&sample.series, &[measured], |key, measures| contribution.add_measures(key, &measures));
+        }
+        State::Parcel(parcel) => {
+            for Strand { series, kept_ms, points, .. } in &parcel.strands {
+                let measured = |&(at, value): &(i64, Decimal)| Measured { at, value, kept_ms: *kept_ms };
+                let points: Vec<Measured> = points.iter().map(measured).collect();
+                shares(series, &points, |key, measures| contribution.add_measures(key, &measures));
+            }
+        }
+        _ => {}
     }
 }
 
