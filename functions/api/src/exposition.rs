@@ -52,8 +52,8 @@ pub(crate) fn histogram<const N: usize>(
     samples: impl IntoIterator<Item = (Labels<N>, Observed)>,
 ) -> MetricFamily {
     family(name, help, MetricType::HISTOGRAM, samples, |metric, observed| {
-        let mut below = 0;
-        let bucket = |(bound, count)| {
+        let mut below: u64 = 0;
+        let bucket = |(bound, count): (f64, u64)| {
             below += count;
             let mut bucket = Bucket::default();
             bucket.set_upper_bound(bound);

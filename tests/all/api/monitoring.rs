@@ -65,9 +65,8 @@ async fn metrics_say_what_the_tables_say() {
     assert_eq!(of("event_processing_duration_seconds_count"), stats.plans as f64);
     assert_eq!(of("event_processing_duration_seconds_sum"), stats.seconds.to_f64());
     assert!(of("consumed_write_units_total") > 0.0);
-    let bucket = |le: &str| {
-        found[&format!("event_processing_duration_seconds_bucket{{topic=\"product.created\",le=\"{le}\"}}")]
-    };
+    let bucket =
+        |le: &str| found[&format!("event_processing_duration_seconds_bucket{{topic=\"product.created\",le=\"{le}\"}}")];
     assert_eq!(bucket("+Inf"), stats.plans as f64);
     assert!(bucket("0.05") <= bucket("0.1") && bucket("30") <= bucket("60") && bucket("60") <= bucket("+Inf"));
 }

@@ -57,7 +57,10 @@ async fn prometheus_scrapes_the_metrics_and_its_linter_likes_them() {
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     let sample = |name: &str| -> f64 {
-        text.lines().filter(|line| line.starts_with(name)).map(|line| line.rsplit_once(' ').unwrap().1.parse::<f64>().unwrap()).sum()
+        text.lines()
+            .filter(|line| line.starts_with(name))
+            .map(|line| line.rsplit_once(' ').unwrap().1.parse::<f64>().unwrap())
+            .sum()
     };
     for name in [
         "events_stored_total",

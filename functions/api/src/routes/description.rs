@@ -55,7 +55,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
 /// This document.
 #[utoipa::path(
     get, path = "/openapi.json", tag = "operations", security(()),
-    responses((status = 200, description = "OpenAPI 3.1.", body = Object))
+    responses((status = 200, description = "OpenAPI 3.1.", body = serde_json::Value))
 )]
 async fn description() -> Result<Answer, Problem> {
     static DOCUMENT: LazyLock<Value> = LazyLock::new(openapi);

@@ -83,7 +83,7 @@ fn events(rows: Vec<(Key, Measures)>, more: bool) -> Vec<MetricFamily> {
         Some((row.get("events").to_f64(), service, kind)).filter(|(events, ..)| *events > 0.0)
     };
     let mut totals: Vec<_> = rows.into_iter().filter_map(total).collect();
-    let (all, stored) = (totals.len(), totals.iter().map(|(events, ..)| events).sum());
+    let (all, stored): (usize, f64) = (totals.len(), totals.iter().map(|(events, ..)| events).sum());
     totals.retain(|(_, service, kind)| service.len().max(kind.len()) <= LONGEST_LABEL);
     totals.sort_by(|one, other| other.0.total_cmp(&one.0).then_with(|| (&one.1, &one.2).cmp(&(&other.1, &other.2))));
     totals.truncate(MOST_SHOWN);
@@ -126,8 +126,7 @@ fn partitions(lanes: &[(Cursor, LaneStats)]) -> Vec<MetricFamily> {
     }
     let of_each = |number: fn(&Cursor) -> Option<f64>| {
         newest.iter().filter_map(move |((source, topic, partition), (_, cursor))| {
-            let texts = [(*source).to_owned(), (*topic).to_owned(), partition.to_string()];
-            let [source, topic, partition] = texts;
+            let (source, topic, partition) = ((*source).to_owned(), (*topic).to_owned(), partition.to_string());
             Some(([("source", source), ("topic", topic), ("partition", partition)], number(cursor)?))
         })
     };
