@@ -65,8 +65,9 @@ async fn description() -> Result<Answer, Problem> {
 /// The API, described by its own code.
 pub fn openapi() -> Value {
     let routes = OpenApiRouter::with_openapi(Shared::openapi()).merge(guarded()).merge(open());
-    let routes = serde_json::to_value(routes.into_openapi()).unwrap_or_default();
-    let mut paths = routes["paths"].clone();
+    let mut routes = serde_json::to_value(routes.into_openapi()).unwrap_or_default();
+    let mut part = |place| routes.pointer_mut(place).map(Value::take).unwrap_or_default();
+    let (mut paths, schemas) = (part("/paths"), part("/components/schemas"));
     for (path, operations) in paths.as_object_mut().into_iter().flatten() {
         for (method, operation) in operations.as_object_mut().into_iter().flatten() {
             operation.as_object_mut().into_iter().for_each(|operation| complete(method, path, operation));
@@ -92,7 +93,7 @@ pub fn openapi() -> Value {
         "security": [{"apiKey": []}, {"bearer": []}],
         "paths": paths,
         "components": {
-            "schemas": routes["components"]["schemas"],
+            "schemas": schemas,
             "responses": responses(),
             "headers": {
                 "Allow": header("The methods that the path takes."),
@@ -145,12 +146,12 @@ fn complete(method: &str, path: &str, operation: &mut Map<String, Value>) {
 /// Completes a parameter by what holds for all of its name.
 fn complete_parameter(parameter: &mut Value) {
     // What may be left out is no null: a query string has none.
-    if let Some(Value::Array(kinds)) = parameter.pointer("/schema/type") {
-        let kind = kinds.iter().find(|kind| *kind != "null").cloned().unwrap_or_default();
-        parameter["schema"]["type"] = kind;
+    if let Some(kinds) = parameter.pointer_mut("/schema/type") {
+        let kind = kinds.as_array().and_then(|kinds| kinds.iter().find(|kind| *kind != "null")).cloned();
+        *kinds = kind.unwrap_or_else(|| kinds.take());
     }
     let time = "ISO 8601, ms since 1970, or relative to now: `-24h`, `-90m`, `-7d`, `now`.";
-    let of_all = match parameter["name"].as_str() {
+    let of_all = match parameter.get("name").and_then(Value::as_str) {
         Some("limit") => json!({
             "description": "How many there are on a page at most.",
             "schema": {"minimum": LIMITS.start(), "maximum": LIMITS.end(), "default": LIMIT},
