@@ -1,6 +1,7 @@
 //! The API function under test: its router on running stores, asked as a caller would.
 
 use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -11,9 +12,10 @@ use clap::Parser;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use serde_json::Value;
-use tidemark_ledger::dynamo::{Apps, Scope};
-use tidemark_local::cli;
+use tidemark_ledger::dynamo::{ApiKey, Apps, Scope};
 use tidemark_local::stack::Stack;
+use tidemark_local::{cli, delivery, feed, play};
+use tokio::net::TcpListener;
 use tower::ServiceExt;
 
 use crate::{NOW_MS, documents, exact};
@@ -73,6 +75,15 @@ impl Served {
         Self::of(stack().await, variables, NOW_MS).await
     }
 
+    /// The function on the bundled samples of all streams, at [`NOW_MS`].
+    pub async fn on_samples() -> Self {
+        let options = cli::Options::parse_from(["tidemark"]);
+        let stack = Stack::start(&options).await.unwrap();
+        let logs = feed::logs(&options.input, options.partitions).unwrap();
+        play::play(&stack.aggregate, &logs, delivery::waves(&logs, &options)).await.unwrap();
+        Self::on(stack).await
+    }
+
     /// The function on a stack, at [`NOW_MS`].
     pub async fn on(stack: Stack) -> Self {
         Self::of(stack, &[], NOW_MS).await
@@ -101,10 +112,28 @@ impl Served {
         self.clock.fetch_add(ms, Ordering::Relaxed);
     }
 
+    /// Serves the function on a loopback port: its URL.
+    pub async fn listen(&self) -> String {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let serving = axum::serve(listener, self.router.clone());
+        tokio::spawn(async move { serving.await });
+        url
+    }
+
     /// A new key.
     pub async fn key_for(&self, scopes: &[Scope], apps: Apps) -> String {
         let scopes: BTreeSet<Scope> = scopes.iter().copied().collect();
         let (text, key) = issue(&self.api.keys, "test", scopes, apps, NOW_MS).unwrap();
+        self.api.ledger.store().put_api_key(&key).await.unwrap();
+        text
+    }
+
+    /// A key of everything, however often it asks.
+    pub async fn unlimited_key(&self) -> String {
+        let scopes = [Scope::Read, Scope::Ingest, Scope::Admin].into();
+        let (text, key) = issue(&self.api.keys, "unlimited", scopes, Apps::All, NOW_MS).unwrap();
+        let key = ApiKey { per_minute: Some(u32::MAX), ..key };
         self.api.ledger.store().put_api_key(&key).await.unwrap();
         text
     }

@@ -50,6 +50,13 @@ impl Caller {
         }
         Err(Problem::new(StatusCode::FORBIDDEN, format!("this needs the scope `{scope}`, which this caller lacks")))
     }
+
+    fn of_all_apps(self) -> Result<Self, Problem> {
+        if self.apps == Apps::All {
+            return Ok(self);
+        }
+        Err(Problem::new(StatusCode::FORBIDDEN, "this belongs to no app, so only callers of all apps see it"))
+    }
 }
 
 /// A caller that may read what belongs to its apps.
@@ -63,6 +70,10 @@ pub struct ShopReader(pub Caller);
 /// A caller that may send what belongs to its apps.
 #[derive(Debug)]
 pub struct Ingester(pub Caller);
+
+/// A caller that may see how the deployment does: one with the scope `admin` that is bound to all apps.
+#[derive(Debug)]
+pub struct Operator(pub Caller);
 
 fn authenticated(parts: &Parts) -> Result<Caller, Problem> {
     let caller = parts.extensions.get::<Caller>().cloned();
@@ -81,11 +92,7 @@ impl<S: Sync> FromRequestParts<S> for ShopReader {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let caller = authenticated(parts)?.with(Scope::Read)?;
-        if caller.apps == Apps::All {
-            return Ok(Self(caller));
-        }
-        Err(Problem::new(StatusCode::FORBIDDEN, "this belongs to no app, so only callers of all apps see it"))
+        authenticated(parts)?.with(Scope::Read)?.of_all_apps().map(Self)
     }
 }
 
@@ -94,5 +101,13 @@ impl<S: Sync> FromRequestParts<S> for Ingester {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         authenticated(parts)?.with(Scope::Ingest).map(Self)
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Operator {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        authenticated(parts)?.with(Scope::Admin)?.of_all_apps().map(Self)
     }
 }

@@ -11,6 +11,7 @@ mod auth;
 mod caller;
 mod cursor;
 mod dashboard;
+mod exposition;
 mod extract;
 mod ingest;
 mod lambda;
@@ -42,7 +43,7 @@ use self::producer::{KafkaConfig, KafkaProducer, Producer};
 
 pub use answer::{Answer, Fresh, Page};
 pub use auth::{Lease, issue};
-pub use caller::{Caller, Ingester, Reader, ShopReader};
+pub use caller::{Caller, Ingester, Operator, Reader, ShopReader};
 pub use cursor::Cursors;
 pub use extract::{Id, Now};
 pub use lambda::run;

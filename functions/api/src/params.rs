@@ -13,7 +13,7 @@ use crate::{Api, FieldError, Problem, Range};
 /// Parameters of one request at most.
 const MOST: usize = 50;
 /// How many a list gives where `limit` is not given.
-const LIMIT: usize = 100;
+pub(crate) const LIMIT: usize = 100;
 /// How many it gives at most.
 pub(crate) const LIMITS: RangeInclusive<usize> = 1..=1_000;
 /// Days that a time range has at most.

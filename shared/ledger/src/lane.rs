@@ -142,6 +142,16 @@ pub struct Cursor {
     pub name: String,
 }
 
+impl Cursor {
+    /// What the lane's name is made of: source, topic, partition, epoch.
+    pub fn place(&self) -> Option<(&str, &str, i32, u32)> {
+        let mut parts = self.name.rsplitn(4, ' ');
+        let (epoch, partition) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+        let (topic, source) = (parts.next()?, parts.next()?);
+        Some((source, topic, partition, epoch))
+    }
+}
+
 /// Where lanes stand.
 pub type Cursors = BTreeMap<LaneId, Cursor>;
 

@@ -252,7 +252,7 @@ pub trait Store: Send + Sync {
     /// For the sweeper and the audit: the lanes there are, after one, in pages; an empty page is the end.
     fn lanes(&self, after: Option<&LaneId>) -> impl Future<Output = Answer<Vec<LaneId>>> + Send;
 
-    /// For monitoring: where each listed lane stands, and what its plans have cost; eventually consistent. As many
+    /// For monitoring: where each listed lane stands, and what its plans have cost; strongly consistent. As many
     /// requests as it takes.
     fn lane_stats(&self) -> impl Future<Output = Answer<Vec<(Cursor, LaneStats)>>> + Send;
 

@@ -2,9 +2,12 @@
 
 mod apps;
 mod dashboards;
+mod description;
+mod health;
 mod ingest;
 mod known;
 mod listed;
+mod monitoring;
 mod sellers;
 mod series;
 mod timelines;
@@ -13,15 +16,18 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
-use utoipa::openapi::{Info, OpenApi, Paths};
+use http::StatusCode;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::auth::authenticate;
 use crate::{Api, Problem};
 
-/// The routes, and what they say of themselves.
-fn analytics() -> OpenApiRouter<Arc<Api>> {
-    OpenApiRouter::with_openapi(OpenApi::new(Info::new("Tidemark", env!("CARGO_PKG_VERSION")), Paths::new()))
+pub use description::openapi;
+
+/// The routes that need a caller.
+fn guarded() -> OpenApiRouter<Arc<Api>> {
+    OpenApiRouter::new()
+        .merge(monitoring::routes())
         .merge(sellers::routes())
         .merge(ingest::routes())
         .merge(timelines::routes())
@@ -30,15 +36,19 @@ fn analytics() -> OpenApiRouter<Arc<Api>> {
         .merge(apps::routes())
 }
 
-/// The routes.
-pub(crate) fn router(api: &Arc<Api>) -> Router<Arc<Api>> {
-    let (analytics, _) = analytics().split_for_parts();
-    analytics
-        .layer(from_fn_with_state(Arc::clone(api), authenticate))
-        .fallback(|| async { Problem::not_found("there is no such route; see /openapi.json") })
+/// The routes that anybody may ask for. They say so by `security(())`.
+fn open() -> OpenApiRouter<Arc<Api>> {
+    OpenApiRouter::new().merge(health::routes()).merge(description::routes())
 }
 
-/// The API, described by its own code.
-pub fn openapi() -> OpenApi {
-    analytics().into_openapi()
+/// The routes.
+pub(crate) fn router(api: &Arc<Api>) -> Router<Arc<Api>> {
+    let guarded = Router::from(guarded()).layer(from_fn_with_state(Arc::clone(api), authenticate));
+    let other_method = || async {
+        Problem::new(StatusCode::METHOD_NOT_ALLOWED, "the path does not take this method; see the header Allow")
+    };
+    guarded
+        .merge(Router::from(open()))
+        .method_not_allowed_fallback(other_method)
+        .fallback(|| async { Problem::not_found("there is no such route; see /openapi.json") })
 }

@@ -17,8 +17,8 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
 /// All sellers with their current totals, in the order of their ids.
 #[utoipa::path(
     get, path = "/analytics/sellers", tag = "shop",
-    params(("limit" = Option<u32>, Query, minimum = 1, maximum = 1000), ("cursor" = Option<String>, Query)),
-    responses((status = 200, body = Page<SellerMetrics>), (status = "4XX", body = Problem), (status = 503, body = Problem))
+    params(("limit" = Option<u32>, Query), ("cursor" = Option<String>, Query)),
+    responses((status = 200, description = "A page of sellers.", body = Page<SellerMetrics>))
 )]
 async fn list(
     State(api): State<Arc<Api>>,
@@ -31,8 +31,9 @@ async fn list(
 
 /// One seller's current totals.
 #[utoipa::path(
-    get, path = "/analytics/sellers/{id}", tag = "shop", params(("id" = String, Path)),
-    responses((status = 200, body = SellerMetrics), (status = "4XX", body = Problem), (status = 503, body = Problem))
+    get, path = "/analytics/sellers/{id}", tag = "shop",
+    params(("id" = String, Path, description = "The seller's id.", example = "seller-22")),
+    responses((status = 200, description = "The seller's current totals.", body = SellerMetrics))
 )]
 async fn one(
     State(api): State<Arc<Api>>,

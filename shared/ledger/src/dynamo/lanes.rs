@@ -150,7 +150,7 @@ impl DynamoStore {
             }
         }
         let read = |reading: Reading<'_>| Ok((read_cursor(&reading)?, read_stats(&reading)?));
-        let Metered { value, units } = self.batch_get_all(&self.tables.state, keys, read).await?;
+        let Metered { value, units } = self.batch_get_all(&self.tables.state, keys, true, read).await?;
         all += units;
         Ok(Metered { value, units: all })
     }

@@ -23,6 +23,7 @@ mod api_keys;
 mod conditional;
 mod entities;
 mod error;
+mod health;
 mod item;
 mod lanes;
 mod leases;

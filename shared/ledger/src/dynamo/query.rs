@@ -10,8 +10,8 @@ use super::DynamoStore;
 use super::entities::read_known;
 use super::error::store_error;
 use super::item::{Item, Reading, key_item, read_units, string};
-use super::rows::{KIND, read_row};
-use crate::{Answer, Metered, StoreError, Units};
+use super::rows::{KIND, read_keyed_row, read_row};
+use crate::{Answer, Metered, Units};
 
 /// Part of a partition: sort keys from one to another, both in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,17 +63,40 @@ impl DynamoStore {
         Ok(Metered { value: answer.item.map(row).transpose()?, units })
     }
 
+    /// The rows of some keys, as they are now: those that are there, in any order.
+    ///
+    /// # Errors
+    /// If a request fails or an item cannot be read.
+    pub async fn newest_rows(&self, keys: Vec<Key>) -> Answer<Vec<(Key, Measures)>> {
+        self.batch_get_all(&self.tables.views, keys, true, read_keyed_row).await
+    }
+
     /// The rows of a span, in its order; and the sort key to go on after, if there may be more.
     ///
     /// # Errors
     /// If a request fails or an item cannot be read.
     pub async fn span(&self, span: &Span) -> Answer<(Vec<(Key, Measures)>, Option<String>)> {
+        self.query_span(span, false).await
+    }
+
+    /// The same, as they are now.
+    ///
+    /// # Errors
+    /// If a request fails or an item cannot be read.
+    pub async fn newest_span(&self, span: &Span) -> Answer<(Vec<(Key, Measures)>, Option<String>)> {
+        self.query_span(span, true).await
+    }
+
+    async fn query_span(&self, span: &Span, consistent: bool) -> Answer<(Vec<(Key, Measures)>, Option<String>)> {
+        let table = self.tables.views.as_str();
         let (mut rows, mut units, mut after) = (Vec::new(), Units::default(), None);
         loop {
             let left = span.most.saturating_sub(rows.len());
-            let page = self.query(&self.tables.views, span, left, after.as_deref(), false).await?;
+            let page = self.query(table, span, left, after.as_deref(), consistent).await?;
             units += page.units;
-            rows.extend(page.value.0.iter().map(|item| self.row_of(item)).collect::<Result<Vec<_>, _>>()?);
+            for item in &page.value.0 {
+                rows.push(read_keyed_row(Reading { table, item })?);
+            }
             after = page.value.1;
             if after.is_none() || rows.len() >= span.most {
                 break;
@@ -90,7 +113,7 @@ impl DynamoStore {
     pub async fn page(&self, span: &Span, after: Option<&str>) -> Answer<(Vec<(Key, Measures)>, Option<String>)> {
         let Metered { value: (items, next), units } =
             self.query(&self.tables.views, span, span.most, after, false).await?;
-        let rows = items.iter().map(|item| self.row_of(item)).collect::<Result<_, _>>()?;
+        let rows = items.iter().map(|item| read_keyed_row(Reading { table, item })).collect::<Result<_, _>>()?;
         Ok(Metered { value: (rows, next), units })
     }
 
@@ -113,14 +136,7 @@ impl DynamoStore {
     /// # Errors
     /// If a request fails or an item cannot be read.
     pub async fn rows_at(&self, keys: &[Key]) -> Answer<Vec<(Key, Measures)>> {
-        let table = self.tables.views.as_str();
-        let row = |reading: Reading<'_>| Ok((reading.key()?, read_row(&reading, None)?.measures));
-        self.batch_get_all(table, keys.to_vec(), row).await
-    }
-
-    fn row_of(&self, item: &Item) -> Result<(Key, Measures), StoreError> {
-        let reading = Reading { table: &self.tables.views, item };
-        Ok((reading.key()?, read_row(&reading, None)?.measures))
+        self.batch_get_all(&self.tables.views, keys.to_vec(), false, read_keyed_row).await
     }
 
     /// One request for items of a span after a sort key, at most so many; and the sort key to go on after.

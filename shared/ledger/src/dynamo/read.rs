@@ -9,7 +9,7 @@ use tidemark_model::{Decimal, Key, Measures, State};
 use super::DynamoStore;
 use super::error::store_error;
 use super::item::{Item, Reading, number, read_units, string};
-use super::rows::read_row;
+use super::rows::read_keyed_row;
 use crate::{Answer, Floor, Metered, Page, Segment, Store, StoreError, Units};
 
 /// Before keys are asked for again that a throttled read left out.
@@ -104,8 +104,7 @@ impl DynamoStore {
             let page = page.map_err(|e| store_error("Query", table, e))?;
             units += read_units(page.consumed_capacity());
             for item in page.items() {
-                let reading = Reading { table, item };
-                rows.push((reading.key()?, read_row(&reading, None)?.measures));
+                rows.push(read_keyed_row(Reading { table, item })?);
             }
         }
         Ok(Metered { value: rows, units })
@@ -160,17 +159,18 @@ impl DynamoStore {
         Ok(Metered { value: rows, units })
     }
 
-    /// Reads items, eventually consistent, until all are answered.
+    /// Reads items until all are answered.
     pub(super) async fn batch_get_all<T>(
         &self,
         table: &str,
         mut keys: Vec<Key>,
+        consistent: bool,
         read: impl Fn(Reading<'_>) -> Result<T, StoreError>,
     ) -> Answer<Vec<T>> {
         let (mut items, mut all) = (Vec::with_capacity(keys.len()), Units::default());
         while !keys.is_empty() {
             let asked = keys.split_off(keys.len().saturating_sub(Self::READ_KEYS));
-            let Metered { value, units } = self.batch_get(table, &asked, false, &read).await?;
+            let Metered { value, units } = self.batch_get(table, &asked, consistent, &read).await?;
             let Page { found, unprocessed } = value;
             all += units;
             items.extend(found);

@@ -221,6 +221,11 @@ pub(super) fn read_row(reading: &Reading<'_>, lane: Option<&LaneId>) -> Result<R
     })
 }
 
+/// A row's key and its numbers.
+pub(super) fn read_keyed_row(reading: Reading<'_>) -> Result<(Key, Measures), StoreError> {
+    Ok((reading.key()?, read_row(&reading, None)?.measures))
+}
+
 /// The marks of all lanes on an entity or a row, in the order of their ids.
 pub(super) fn read_marks(item: &Item) -> Marks {
     let mark = |(name, value): (&String, &AttributeValue)| match value {
