@@ -125,6 +125,14 @@ impl<S: Store, O: ObjectStore> Aggregate<S, O> {
         (report, failure.map_or(Ok(()), Err))
     }
 
+    /// Reads ahead what the first invocation would begin with.
+    ///
+    /// # Errors
+    /// If it could not be read, which the first invocation will find out for itself.
+    pub async fn prepare(&self, call: Call) -> Result<(), LedgerError> {
+        self.settings(call, &mut Report::default()).await.map(drop)
+    }
+
     /// How this invocation's records are decoded.
     async fn settings(&self, call: Call, report: &mut Report) -> Result<Settings, LedgerError> {
         let known = self.retention.lock().unwrap_or_else(PoisonError::into_inner).clone();
