@@ -42,11 +42,9 @@ fn connector(components: &RuntimeComponents) -> Connector {
     let settings = HttpConnectorSettings::builder().connect_timeout(CONNECT_TIMEOUT).build();
     let mut builder = Connector::builder().connector_settings(settings).proxy_config(ProxyConfig::from_env());
     builder.set_sleep_impl(components.sleep_impl());
-    let builder = builder.tls_provider(Provider::Rustls(CryptoMode::AwsLc));
-    match TlsContext::builder().with_trust_store(trust_store()).build() {
-        Ok(context) => builder.tls_context(context).build(),
-        Err(_infallible_here) => builder.build(),
-    }
+    // This never fails, today.
+    let context = TlsContext::builder().with_trust_store(trust_store()).build().unwrap_or_default();
+    builder.tls_provider(Provider::Rustls(CryptoMode::AwsLc)).tls_context(context).build()
 }
 
 fn trust_store() -> TrustStore {
@@ -66,8 +64,8 @@ fn trust_store() -> TrustStore {
 
 fn read_bundle(file: &std::path::Path) -> Result<Vec<u8>, pem::Error> {
     let bytes = std::fs::read(file).map_err(pem::Error::Io)?;
-    CertificateDer::pem_slice_iter(&bytes).collect::<Result<Vec<_>, _>>()?;
-    Ok(bytes)
+    let certificates = CertificateDer::pem_slice_iter(&bytes).collect::<Result<Vec<_>, _>>()?;
+    if certificates.is_empty() { Err(pem::Error::NoItemsFound) } else { Ok(bytes) }
 }
 
 /// Mozilla's authorities as the SDK takes them.
@@ -79,4 +77,34 @@ fn mozilla() -> String {
         pem.push_str("\n-----END CERTIFICATE-----\n");
     }
     pem
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Its first handshake would take 30 ms of CPU more.
+    #[test]
+    fn the_cryptography_is_built_without_the_jitter_of_the_cpu() {
+        assert_eq!(option_env!("AWS_LC_SYS_NO_JITTER_ENTROPY"), Some("1"), "set by .cargo/config.toml");
+    }
+
+    #[test]
+    fn mozillas_authorities_are_read_as_they_were_written() {
+        let read: Vec<_> = CertificateDer::pem_slice_iter(mozilla().as_bytes()).collect::<Result<_, _>>().unwrap();
+        assert_eq!(read, webpki_root_certs::TLS_SERVER_ROOT_CERTS);
+    }
+
+    #[test]
+    fn a_bundle_is_refused_unless_it_holds_certificates() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("bundle.pem");
+        read_bundle(&file).unwrap_err();
+        for bad in ["no certificate\n", "-----BEGIN CERTIFICATE-----\nMIIF"] {
+            std::fs::write(&file, bad).unwrap();
+            read_bundle(&file).unwrap_err();
+        }
+        std::fs::write(&file, mozilla()).unwrap();
+        assert_eq!(read_bundle(&file).unwrap(), mozilla().into_bytes());
+    }
 }
