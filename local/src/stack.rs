@@ -8,7 +8,7 @@ use aggregate::Aggregate;
 use api::{Api, Clock};
 use archive::Archive;
 use aws_config::retry::RetryConfig;
-use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_config::{Region, SdkConfig};
 use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider};
 use tempfile::TempDir;
 use tidemark_archive::{Bucket, Quarantine};
@@ -179,7 +179,7 @@ fn table_names() -> Tables {
 /// What clients of an endpoint are made of: an embedded one's, or AWS's own if none is given. The
 /// environment says the rest, but for the credentials of what takes any.
 pub async fn sdk_config(url: Option<&str>, embedded: bool) -> SdkConfig {
-    let defaults = aws_config::defaults(BehaviorVersion::latest());
+    let defaults = tidemark_runtime::clients::loader();
     let Some(url) = url else { return defaults.load().await };
     let defaults = defaults.endpoint_url(url);
     let takes_any_credentials = embedded || (is_loopback(url) && lacks_credentials());

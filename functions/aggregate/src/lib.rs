@@ -125,6 +125,14 @@ impl<S: Store, O: ObjectStore> Aggregate<S, O> {
         (report, failure.map_or(Ok(()), Err))
     }
 
+    /// Reads ahead what the first invocation would begin with.
+    ///
+    /// # Errors
+    /// If it could not be read, which the first invocation will find out for itself.
+    pub async fn prepare(&self, call: Call) -> Result<(), LedgerError> {
+        self.retentions.settings(&self.ledger, &self.settings, call).await.map(drop)
+    }
+
     async fn commit(&self, batch: Batch, call: Call) -> (Arc<Batch>, Receipt, Result<(), AggregateError>) {
         let batch = Arc::new(batch);
         if let Err(error) = self.set_aside(&batch, call).await {

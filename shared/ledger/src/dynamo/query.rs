@@ -111,8 +111,8 @@ impl DynamoStore {
     /// # Errors
     /// If the request fails or an item cannot be read.
     pub async fn page(&self, span: &Span, after: Option<&str>) -> Answer<(Vec<(Key, Measures)>, Option<String>)> {
-        let Metered { value: (items, next), units } =
-            self.query(&self.tables.views, span, span.most, after, false).await?;
+        let table = self.tables.views.as_str();
+        let Metered { value: (items, next), units } = self.query(table, span, span.most, after, false).await?;
         let rows = items.iter().map(|item| read_keyed_row(Reading { table, item })).collect::<Result<_, _>>()?;
         Ok(Metered { value: (rows, next), units })
     }
