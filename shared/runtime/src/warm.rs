@@ -1,9 +1,9 @@
 //! The first connection, made before the first invocation.
 //!
-//! Names, TCP, TLS and credentials are a function's dearest request: at 128 MB it was seen to take 0.9 s, and 21 ms
-//! with what is here. Lambda's init has a whole CPU whatever the memory, and is waited for rather than run beside
-//! the first invocation: that would find no connection and open one more, on its share of a CPU, and an environment
-//! that is frozen before its first invocation would wake to half a handshake.
+//! Names, TCP, TLS and credentials are a function's dearest request: others have seen it take 0.9 s at 128 MB, and
+//! 21 ms after a call during init. Lambda's init has a whole CPU whatever the memory, and is waited for rather than run
+//! beside the first invocation: that would find no connection and open one more, on its share of a CPU, and an
+//! environment that is frozen before its first invocation would wake to half a handshake.
 
 use std::error::Error;
 use std::time::Duration;
