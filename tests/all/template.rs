@@ -12,27 +12,6 @@ use tidemark_tests::root;
 
 type Names = BTreeSet<String>;
 
-/// What the API reads elsewhere than in [`Options`].
-const ELSEWHERE: [&str; 14] = [
-    "ALLOWED_ORIGINS",
-    "EVENTS_TOPIC",
-    "JWT_APPS_CLAIM",
-    "JWT_AUDIENCE",
-    "JWT_ISSUER",
-    "JWT_JWKS_URL",
-    "KAFKA_AUTH",
-    "KAFKA_BOOTSTRAP_SERVERS",
-    "KAFKA_MAX_MESSAGE_BYTES",
-    "KAFKA_PASSWORD",
-    "KAFKA_TLS",
-    "KAFKA_USERNAME",
-    "METRICS_TOPIC",
-    "RATE_LIMIT_PER_MINUTE",
-];
-
-/// What the other functions' configuration is to have.
-const COMING: [&str; 3] = ["ARCHIVE_HISTORY", "HISTORY_RETENTION_DAYS", "HTTP_LANES"];
-
 /// The variables that are asked for, where these are set.
 fn asked_for(set: &[(&str, &str)], read: impl FnOnce(&dyn Fn(&str) -> Option<String>)) -> Names {
     let names = RefCell::new(Names::new());
@@ -45,21 +24,26 @@ fn asked_for(set: &[(&str, &str)], read: impl FnOnce(&dyn Fn(&str) -> Option<Str
 
 /// What every function reads.
 fn read_by_all() -> Names {
-    let set = [("STATE_TABLE", "x"), ("VIEWS_TABLE", "x"), ("BUCKET", "x")];
-    let read = asked_for(&set, |variable| {
+    asked_for(&[("STATE_TABLE", "x"), ("VIEWS_TABLE", "x"), ("BUCKET", "x")], |variable| {
         Config::read(variable).unwrap();
-    });
-    &read | &Names::from(COMING.map(str::to_owned))
+    })
 }
 
 /// What the API reads beside that, with everything switched on.
 fn read_by_the_api() -> Names {
     let secret = "x".repeat(32);
-    let set = [("API_SECRET", secret.as_str()), ("JWT_ISSUER", "https://id.example.com"), ("JWT_AUDIENCE", "x")];
-    let options = asked_for(&set, |variable| {
+    let set = [
+        ("API_SECRET", secret.as_str()),
+        ("JWT_ISSUER", "https://id.example.com"),
+        ("JWT_AUDIENCE", "x"),
+        ("KAFKA_BOOTSTRAP_SERVERS", "x:9096"),
+        ("KAFKA_AUTH", "scram"),
+        ("KAFKA_USERNAME", "x"),
+        ("KAFKA_PASSWORD", "x"),
+    ];
+    asked_for(&set, |variable| {
         Options::read(variable).unwrap();
-    });
-    &options | &Names::from(ELSEWHERE.map(str::to_owned))
+    })
 }
 
 /// The variables of the first environment after some text.

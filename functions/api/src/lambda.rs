@@ -5,8 +5,9 @@ use std::sync::Arc;
 use lambda_http::{Error, Request, RequestExt};
 use tidemark_ledger::Ledger;
 use tidemark_ledger::dynamo::{DynamoStore, Tables};
+use tidemark_runtime::clients::{dynamodb, environment};
 use tidemark_runtime::telemetry::start_logging;
-use tidemark_runtime::{Clients, Config, call, now_ms};
+use tidemark_runtime::{Config, call, now_ms, warm};
 use tower::ServiceBuilder;
 
 use crate::{Api, Options, router};
@@ -22,10 +23,12 @@ pub async fn run() -> Result<(), Error> {
     start_logging(std::io::stdout, config.as_ref().map_or("info", |config| config.log_level.as_str()));
     let config = config.inspect_err(|e| tracing::error!(error = %e, "function cannot start"))?;
     let options = Options::read(variable).inspect_err(|e| tracing::error!(error = %e, "function cannot start"))?;
-    let clients = Clients::from_env(&config.ledger.retry).await;
+    let dynamodb = dynamodb(&environment().await);
     let tables = Tables { state: config.state_table, views: config.views_table };
-    let ledger = Ledger::new(DynamoStore::new(clients.dynamodb, tables), config.ledger);
-    let router = router(Arc::new(Api::new(ledger, config.settings, options, Box::new(now_ms))));
+    let ledger = Ledger::new(DynamoStore::new(dynamodb, tables), config.ledger);
+    let api = Arc::new(Api::new(ledger, config.settings, options, Box::new(now_ms)));
+    warm(api.prepare(call(0))).await;
+    let router = router(api);
     let with_deadline = |mut request: Request| {
         let deadline_ms = request.lambda_context_ref().map(|context| context.deadline);
         request.extensions_mut().insert(call(deadline_ms.unwrap_or_default()));

@@ -34,7 +34,7 @@ use std::time::Duration;
 use axum::Router;
 use http::{Extensions, HeaderValue};
 use tidemark_ledger::dynamo::DynamoStore;
-use tidemark_ledger::{Call, Ledger, Retentions};
+use tidemark_ledger::{Call, Ledger, LedgerError, Retentions};
 use tidemark_model::Settings;
 use tokio::time::Instant;
 
@@ -112,6 +112,14 @@ impl Api {
             retentions: Retentions::default(),
             clock,
         }
+    }
+
+    /// Reads ahead what the first request may begin with.
+    ///
+    /// # Errors
+    /// If it could not be read, which that request will find out for itself.
+    pub async fn prepare(&self, call: Call) -> Result<(), LedgerError> {
+        self.retentions.settings(&self.ledger, &self.settings, call).await.map(drop)
     }
 
     /// When a request happens: as whoever took it in says, or now.

@@ -184,7 +184,8 @@ async fn a_dashboard_takes_at_most_eight_requests_to_the_store() {
     let secret = |name: &str| (name == "API_SECRET").then(|| "s".repeat(32));
     let set = api::Options::read(secret).unwrap();
     let api = Arc::new(Api::new(ledger, Settings::default(), set, Box::new(|| NOW_MS)));
-    let mut served = Served { stack, router: router(Arc::clone(&api)), api, key: String::new() };
+    let (router, clock) = (router(Arc::clone(&api)), Arc::default());
+    let mut served = Served { stack, router, api, key: String::new(), clock };
     served.key = served.key_for(&[Scope::Read], Apps::All).await;
     send(&served, "analytics.events", &events(&mut Rng::with_seed(1))).await;
     let points: Vec<Value> = (0..200)

@@ -105,7 +105,7 @@ fn days(api: &Api, range: Range) -> Vec<Day> {
 fn width(api: &Api, range: Range) -> (&'static str, Width) {
     match range.end_ms.saturating_sub(range.start_ms) {
         ..=129_600_000 => ("15m", Width::Ms(activity::WINDOW_MS)),
-        ..=864_000_000 => ("1h", Width::Ms(60 * MINUTE_MS)),
+        129_600_001..=864_000_000 => ("1h", Width::Ms(60 * MINUTE_MS)),
         _ => ("1d", Width::Day(api.settings.zone.clone())),
     }
 }

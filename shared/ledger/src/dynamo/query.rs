@@ -11,7 +11,7 @@ use super::entities::read_known;
 use super::error::store_error;
 use super::item::{Item, Reading, key_item, read_units, string};
 use super::rows::{KIND, read_keyed_row, read_row};
-use crate::{Answer, Metered, Units};
+use crate::{Answer, Metered, StoreError, Units};
 
 /// Part of a partition: sort keys from one to another, both in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
