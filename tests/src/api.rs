@@ -55,7 +55,12 @@ impl Served {
 
     /// The function on a stack.
     pub async fn on(stack: Stack) -> Self {
-        let api = stack.api(Box::new(|| NOW_MS)).unwrap();
+        Self::at(stack, NOW_MS).await
+    }
+
+    /// The function on a stack, at a time.
+    pub async fn at(stack: Stack, now_ms: i64) -> Self {
+        let api = stack.api(Box::new(move || now_ms)).unwrap();
         let router = router(Arc::clone(&api));
         let mut served = Self { stack, api, router, key: String::new() };
         served.key = served.key_for(&[Scope::Read, Scope::Ingest, Scope::Admin], Apps::All).await;

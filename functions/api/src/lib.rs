@@ -9,6 +9,7 @@ mod answer;
 mod auth;
 mod caller;
 mod cursor;
+mod export;
 mod extract;
 mod lambda;
 mod layers;
@@ -38,7 +39,7 @@ pub use lambda::run;
 pub use options::{Options, OptionsError};
 pub use params::Params;
 pub use problem::{FieldError, Problem};
-pub use range::Range;
+pub use range::{Days, Range};
 pub use routes::openapi;
 pub use secret::Secret;
 

@@ -1,6 +1,13 @@
 //! The routes, one file for each kind of thing.
 
+mod categories;
+mod customers;
+mod exports;
 mod listed;
+mod low_stock;
+mod orders;
+mod product_sales;
+mod sales;
 mod sellers;
 
 use std::sync::Arc;
@@ -17,6 +24,13 @@ use crate::{Api, Problem};
 fn analytics() -> OpenApiRouter<Arc<Api>> {
     OpenApiRouter::with_openapi(OpenApi::new(Info::new("Tidemark", env!("CARGO_PKG_VERSION")), Paths::new()))
         .merge(sellers::routes())
+        .merge(categories::routes())
+        .merge(low_stock::routes())
+        .merge(sales::routes())
+        .merge(product_sales::routes())
+        .merge(customers::routes())
+        .merge(orders::routes())
+        .merge(exports::routes())
 }
 
 /// The routes.

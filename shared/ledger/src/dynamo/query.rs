@@ -53,8 +53,17 @@ impl DynamoStore {
     /// # Errors
     /// If a request fails or an item cannot be read.
     pub async fn span(&self, span: &Span) -> Answer<(Vec<(Key, Measures)>, Option<String>)> {
+        self.span_after(span, None).await
+    }
+
+    /// The same, after a sort key that is in the span.
+    ///
+    /// # Errors
+    /// If a request fails or an item cannot be read.
+    pub async fn span_after(&self, span: &Span, after: Option<&str>) -> Answer<(Vec<(Key, Measures)>, Option<String>)> {
         let table = self.tables.views.as_str();
-        let (mut rows, mut units, mut after) = (Vec::new(), Units::default(), None);
+        let place = |sk: &str| key_item(&Key { pk: span.pk.as_str().into(), sk: sk.into() });
+        let (mut rows, mut units, mut after) = (Vec::new(), Units::default(), after.map(place));
         loop {
             let left = span.most.saturating_sub(rows.len());
             let page = self
