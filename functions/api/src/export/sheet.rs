@@ -42,7 +42,7 @@ pub(crate) struct Sheet {
 }
 
 enum Body {
-    Csv(Writer<Vec<u8>>),
+    Csv(Box<Writer<Vec<u8>>>),
     Json(Vec<u8>),
 }
 
@@ -53,7 +53,7 @@ impl Sheet {
             Format::Csv => {
                 let mut writer = WriterBuilder::new().terminator(Terminator::CRLF).from_writer(Vec::new());
                 writer.write_record(view.columns.iter().map(|column| column.name)).map_err(|e| unwritten(&e))?;
-                Body::Csv(writer)
+                Body::Csv(Box::new(writer))
             }
             Format::Json => Body::Json(Vec::new()),
         };

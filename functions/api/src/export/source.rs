@@ -172,7 +172,7 @@ impl Source {
         // A range that ends now has moved on since the page before.
         let after = after.filter(|after| *after >= from.as_str());
         let span = Span { pk, from, to, backwards: false, most };
-        let (rows, next) = api.ledger.send(|| store.span_after(&span, after), call).await?.value;
+        let (rows, next) = api.ledger.send(|| store.page(&span, after), call).await?.value;
         let next = next.or_else(|| left.next().map(|_| span.to.clone()));
         Ok((rows, next.map(place)))
     }

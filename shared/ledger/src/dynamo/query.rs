@@ -53,14 +53,14 @@ impl DynamoStore {
     /// # Errors
     /// If a request fails or an item cannot be read.
     pub async fn span(&self, span: &Span) -> Answer<(Vec<(Key, Measures)>, Option<String>)> {
-        self.span_after(span, None).await
+        self.page(span, None).await
     }
 
-    /// The same, after a sort key that is in the span.
+    /// The rows of a span after a sort key in it, likewise.
     ///
     /// # Errors
     /// If a request fails or an item cannot be read.
-    pub async fn span_after(&self, span: &Span, after: Option<&str>) -> Answer<(Vec<(Key, Measures)>, Option<String>)> {
+    pub async fn page(&self, span: &Span, after: Option<&str>) -> Answer<(Vec<(Key, Measures)>, Option<String>)> {
         let table = self.tables.views.as_str();
         let place = |sk: &str| key_item(&Key { pk: span.pk.as_str().into(), sk: sk.into() });
         let (mut rows, mut units, mut after) = (Vec::new(), Units::default(), after.map(place));
