@@ -15,7 +15,7 @@ STORE_ACTIONS = {
         "ArchiveBucket.Arn/quarantine/*": {"s3:PutObject"},
     },
     "ArchiveRole": {
-        "StateTable.Arn": COMMIT | {"dynamodb:Query", "dynamodb:Scan"},
+        "StateTable.Arn": COMMIT | {"dynamodb:BatchWriteItem", "dynamodb:Query", "dynamodb:Scan"},
         "StateTable.Arn/index/board": {"dynamodb:Query"},
         "ViewsTable.Arn": {
             "dynamodb:BatchGetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:Scan", "dynamodb:UpdateItem"},

@@ -28,7 +28,9 @@ ENVIRONMENT = {
         "TOPICS", "SOURCE_EPOCH", "DECIMAL_SCALE", "CLOCK_SKEW_HOURS", "STORE_IP_ADDRESS", "STORE_USER_AGENT",
         "LOW_STOCK_THRESHOLD", "MAX_TAG_SETS",
     },
-    "ArchiveFunction": SHARED | {"ARCHIVE_ENTITIES", "ARCHIVE_SEGMENTS", "ARCHIVE_READ_UNITS"},
+    "ArchiveFunction": SHARED | {
+        "ARCHIVE_ENTITIES", "ARCHIVE_SEGMENTS", "ARCHIVE_READ_UNITS", "ARCHIVE_HISTORY", "HISTORY_RETENTION_DAYS",
+    },
 }
 
 # The one index of each table over (board, rank): its name, what it carries, and what is read from it.

@@ -64,6 +64,8 @@ VARIANTS = {
         "ArchiveEntities": "false",
         "ArchiveSegments": "64",
         "ArchiveReadUnits": "1000000",
+        "ArchiveHistory": "false",
+        "HistoryRetentionDays": "36500",
         "ArchiveMemorySize": "10240",
         "KmsKeyArn": KEY,
         "AlarmTopicArn": "arn:aws:sns:us-east-1:111122223333:on-call",

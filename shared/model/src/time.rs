@@ -82,6 +82,14 @@ impl Zone {
     }
 }
 
+impl Zone {
+    /// When the day that a time falls on begins, in ms since 1970.
+    pub fn day_start(&self, ms: i64) -> i64 {
+        let midnight = self.0.to_datetime(timestamp(ms)).date().to_datetime(jiff::civil::Time::midnight());
+        self.0.to_timestamp(midnight).map_or(EARLIEST_MS, |midnight| midnight.as_millisecond())
+    }
+}
+
 /// When the window of a width that a time falls into begins.
 pub fn window_start(ms: i64, width_ms: i64) -> i64 {
     ms.div_euclid(width_ms) * width_ms
@@ -185,6 +193,7 @@ mod tests {
             let started = zone.parse::<Zone>().unwrap().day(day.end_ms - hours * hour);
             let before = zone.parse::<Zone>().unwrap().day(day.end_ms - hours * hour - 1);
             assert_eq!((started.date == day.date, before.date == day.date), (true, false), "{zone} {time} {hours}");
+            assert_eq!(zone.parse::<Zone>().unwrap().day_start(ms), day.end_ms - hours * hour, "{zone} {time}");
         }
         assert!("Mars/Olympus".parse::<Zone>().is_err());
     }

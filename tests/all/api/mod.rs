@@ -1,6 +1,7 @@
 //! The API function, asked over HTTP, on the embedded DynamoDB.
 
 mod exports;
+mod history;
 mod sellers;
 mod shop;
 

@@ -14,11 +14,13 @@ use super::{encoded, pages, played};
 use crate::audit::{ORDERS, everything, order};
 
 /// Every route of the shop.
-const ROUTES: [&str; 12] = [
+const ROUTES: [&str; 14] = [
     "/analytics/sellers",
     "/analytics/sellers/1",
     "/analytics/categories",
     "/analytics/categories/1",
+    "/analytics/sellers/1/history",
+    "/analytics/categories/1/history",
     "/analytics/low-stock",
     "/analytics/sales/daily",
     "/analytics/sales/products",

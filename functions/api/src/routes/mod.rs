@@ -3,6 +3,7 @@
 mod categories;
 mod customers;
 mod exports;
+mod history;
 mod listed;
 mod low_stock;
 mod orders;
@@ -30,6 +31,7 @@ fn analytics() -> OpenApiRouter<Arc<Api>> {
         .merge(product_sales::routes())
         .merge(customers::routes())
         .merge(orders::routes())
+        .merge(history::routes())
         .merge(exports::routes())
 }
 

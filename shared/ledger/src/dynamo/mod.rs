@@ -11,6 +11,7 @@
 //! | floor (state) | `RANKING#{board}` | `FLOOR` | `floor`, `shown`, `refreshed` |
 //! | retention (state) | `SETTINGS` | `RETENTION` | `activity`, `metrics`: maps from app to days |
 //! | row (views) | as the view says | as the view says | one number per measure, `TTL`, `board` and `rank` if ranked, `kind` if listed in the directory, marks |
+//! | closing total (state) | as the row's | `METRICS#{start of the day in ms}` | the row's numbers, `date`, `closed` in ms, `TTL` |
 //! | API key (state) | `APIKEYS` | `{id}` | `hash`, `name`, `scopes`, `apps` if not all, `created`, `expires`, `per_minute` |
 //!
 //! A mark is a number under `~{lane}`: the seq of the lane's last plan that changed the item. A row
@@ -21,6 +22,7 @@ mod api_keys;
 mod conditional;
 mod entities;
 mod error;
+mod history;
 mod item;
 mod lanes;
 mod plans;
@@ -31,6 +33,7 @@ mod scan;
 mod settings;
 
 pub use api_keys::{ApiKey, Apps, Scope};
+pub use history::Closing;
 pub use query::Span;
 pub use read::Place;
 
