@@ -74,6 +74,8 @@ VARIANTS = {
         "HistoryRetentionDays": "36500",
         "ArchiveSegments": "64",
         "ArchiveReadUnits": "1000000",
+        "ArchiveHistory": "false",
+        "HistoryRetentionDays": "36500",
         "ArchiveMemorySize": "10240",
         "AllowedOrigins": "https://dashboards.example.com,http://localhost:3000",
         "RateLimitPerMinute": "0",

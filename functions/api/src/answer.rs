@@ -38,6 +38,7 @@ impl Fresh {
 /// An answer that may be cached by who asked.
 #[derive(Debug)]
 pub struct Answer {
+    content_type: &'static str,
     body: Bytes,
     fresh: Fresh,
 }
@@ -52,7 +53,12 @@ impl Answer {
             tracing::error!(%error, "answer cannot be written");
             Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the answer cannot be written; see the logs")
         })?;
-        Ok(Self { body: body.into(), fresh })
+        Ok(Self::of("application/json", body, fresh))
+    }
+
+    /// Bytes of a content type.
+    pub fn of(content_type: &'static str, body: Vec<u8>, fresh: Fresh) -> Self {
+        Self { content_type, body: body.into(), fresh }
     }
 }
 
@@ -61,7 +67,7 @@ impl IntoResponse for Answer {
         let tag = format!("\"{:032x}\"", xxh3_128(&self.body));
         let mut response = self.body.into_response();
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(self.content_type));
         headers.insert(header::CACHE_CONTROL, self.fresh.cache_control());
         headers.extend(HeaderValue::from_str(&tag).ok().map(|tag| (header::ETAG, tag)));
         response

@@ -44,18 +44,36 @@ impl Caller {
         Err(Problem::new(StatusCode::FORBIDDEN, "this caller is not bound to the app; ask for a key that is"))
     }
 
-    fn with(self, scope: Scope) -> Result<Self, Problem> {
+    /// Refuses what belongs to no app, such as the shop's totals, unless the caller is bound to all apps.
+    ///
+    /// # Errors
+    /// 403.
+    pub fn shop(&self) -> Result<(), Problem> {
+        if self.apps == Apps::All {
+            return Ok(());
+        }
+        Err(Problem::new(StatusCode::FORBIDDEN, "this belongs to no app, so only callers of all apps see it"))
+    }
+
+    /// Refuses what needs a scope that the caller lacks.
+    ///
+    /// # Errors
+    /// 403.
+    pub fn scope(&self, scope: Scope) -> Result<(), Problem> {
         if self.scopes.contains(&scope) {
-            return Ok(self);
+            return Ok(());
         }
         Err(Problem::new(StatusCode::FORBIDDEN, format!("this needs the scope `{scope}`, which this caller lacks")))
     }
 
     fn of_all_apps(self) -> Result<Self, Problem> {
-        if self.apps == Apps::All {
-            return Ok(self);
-        }
-        Err(Problem::new(StatusCode::FORBIDDEN, "this belongs to no app, so only callers of all apps see it"))
+        self.shop()?;
+        Ok(self)
+    }
+
+    fn with(self, scope: Scope) -> Result<Self, Problem> {
+        self.scope(scope)?;
+        Ok(self)
     }
 }
 

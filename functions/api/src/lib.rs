@@ -11,6 +11,7 @@ mod auth;
 mod caller;
 mod cursor;
 mod dashboard;
+mod export;
 mod exposition;
 mod extract;
 mod ingest;
@@ -51,7 +52,7 @@ pub use layers::{BODY_BYTES, layered};
 pub use options::{Options, OptionsError, TokenOptions};
 pub use params::Params;
 pub use problem::{FieldError, Problem};
-pub use range::Range;
+pub use range::{Days, Range};
 pub use routes::openapi;
 pub use secret::{LEAST as SECRET_CHARACTERS, Secret};
 

@@ -8,7 +8,7 @@ use http::request::Parts;
 use sha2::{Digest, Sha256};
 use tidemark_model::time::{self, Zone};
 
-use crate::{Api, FieldError, Problem, Range};
+use crate::{Api, Days, FieldError, Problem, Range};
 
 /// Parameters of one request at most.
 const MOST: usize = 50;
@@ -156,6 +156,36 @@ impl Params {
         Range { start_ms, end_ms }
     }
 
+    /// A date, as ISO 8601 writes it; in days since 1970.
+    pub fn date(&mut self, name: &'static str) -> Option<i64> {
+        let text = self.text(name)?;
+        let day = day_of(&text);
+        if day.is_none() {
+            self.refuse(name, "takes a date such as `2025-01-31`");
+        }
+        day
+    }
+
+    /// The days from `from` to `to`, both in it: up to today, which a zone tells, and so many, where they are not
+    /// given.
+    pub fn days(&mut self, count: i64, zone: &Zone) -> Days {
+        let today = day_of(&zone.day(self.now_ms).date).unwrap_or_default();
+        let last = self.date("to").unwrap_or(today);
+        let days = Days { first: self.date("from").unwrap_or(last - count + 1), last };
+        if days.first > days.last {
+            self.refuse("from", "is after to");
+        } else if days.count() > RANGE_DAYS {
+            self.refuse("from", format!("makes it more than {RANGE_DAYS} days; ask for less at once"));
+        }
+        days
+    }
+
+    /// The query of the same question on another page.
+    pub fn turned(&self, cursor: &str) -> String {
+        let pairs = self.pairs.iter().filter(|(name, _)| name != "cursor");
+        form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).append_pair("cursor", cursor).finish()
+    }
+
     /// Ends the reading.
     ///
     /// # Errors
@@ -166,6 +196,12 @@ impl Params {
         errors.extend(unknown.map(|(name, _)| FieldError::new(name.as_str(), "is no parameter of this route")));
         if errors.is_empty() { Ok(()) } else { Err(Problem::invalid(errors)) }
     }
+}
+
+/// The day of a date, in days since 1970.
+fn day_of(date: &str) -> Option<i64> {
+    let ms = time::iso("date", date).ok()?;
+    (Zone::default().day(ms).date == date).then(|| ms.div_euclid(time::DAY_MS))
 }
 
 /// A time before now, as `-{number}{s|m|h|d}`; or `now`.

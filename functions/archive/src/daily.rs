@@ -17,6 +17,7 @@ use tidemark_model::Key;
 use tidemark_model::views::{VIEWS, view_of};
 use tokio::time::Instant;
 
+use crate::history::has_history;
 use crate::output::Output;
 use crate::run::{Claim, Claimant, Counts, Held, Stage, Wanted, claim};
 use crate::scan::{Scan, pages};
@@ -156,6 +157,7 @@ impl<O: ObjectStore + Clone + 'static> Archive<DynamoStore, O> {
         }
         held.save(&self.objects).await?;
 
+        let closing = self.closing(&held.run);
         let (store, mut counts) = (self.ledger.store(), held.run.counts);
         let mut scan = Scan::new(held, self.options.read_units, stop);
         let mut pages =
@@ -168,6 +170,7 @@ impl<O: ObjectStore + Clone + 'static> Archive<DynamoStore, O> {
         while let Some(page) = scan.next(&mut pages).await {
             let page = page?;
             counts.spend(page.units);
+            let mut closed = Vec::new();
             for (key, row) in &page.found {
                 let Some(row) = kept(key, row, call.now_ms, &mut counts) else { continue };
                 let Some(view) = view_of(key) else {
@@ -179,10 +182,18 @@ impl<O: ObjectStore + Clone + 'static> Archive<DynamoStore, O> {
                     let marks = row.marks.iter().map(|(lane, seq)| (lane.as_str(), *seq));
                     push_row(table, view, key, &row.measures, marks);
                     counts.rows += 1;
+                    if has_history(view) && !row.measures.is_empty() {
+                        closed.push((key.clone(), row.measures.clone()));
+                    }
                 }
             }
             for output in outputs.values_mut() {
                 output.flush_if_full(&self.objects).await?;
+            }
+            if let Some(closing) = &closing {
+                let units = self.close(closing, &closed, call).await?;
+                counts.spend(units);
+                scan.pay(units).await;
             }
             if scan.has_come(page.number, page.next) {
                 break;

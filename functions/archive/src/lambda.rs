@@ -44,6 +44,7 @@ pub async fn run() -> Result<(), Error> {
         segments: config.archive_segments,
         read_units: f64::from(config.archive_read_units),
         top: config.ledger.top,
+        history_ms: config.history_retention_ms,
     };
     let tables = Tables { state: config.state_table, views: config.views_table };
     let archive = Archive {

@@ -7,6 +7,7 @@
 
 mod daily;
 mod emf;
+mod history;
 mod job;
 mod lambda;
 mod output;
@@ -21,7 +22,7 @@ mod upkeep;
 
 use tidemark_archive::ArchiveError;
 use tidemark_ledger::{Ledger, LedgerError};
-use tidemark_model::time::Zone;
+use tidemark_model::time::{DAY_MS, Zone};
 
 pub use daily::{Caller, Daily};
 pub use job::{Job, JobError};
@@ -51,11 +52,20 @@ pub struct Options {
     pub read_units: f64,
     /// Places of the lists in reports.
     pub top: usize,
+    /// For how many ms closing totals are kept in the state table, if they are.
+    pub history_ms: Option<i64>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { zone: Zone::default(), entities: true, segments: 4, read_units: 3_000.0, top: 100 }
+        Self {
+            zone: Zone::default(),
+            entities: true,
+            segments: 4,
+            read_units: 3_000.0,
+            top: 100,
+            history_ms: Some(30 * DAY_MS),
+        }
     }
 }
 

@@ -75,6 +75,11 @@ impl Scan {
         }
     }
 
+    /// Waits until units that were written count as paid for, as those that are read do.
+    pub(crate) async fn pay(&self, units: Units) {
+        self.pace.spend(units.write).await;
+    }
+
     /// A page of a segment is done; whether the time is up.
     pub(crate) fn has_come(&mut self, number: usize, next: Option<Key>) -> bool {
         self.has_begun = true;

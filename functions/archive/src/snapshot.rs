@@ -99,7 +99,7 @@ impl<O: ObjectStore + Clone + 'static> Archive<DynamoStore, O> {
         let mut list = List { objects: &self.objects, upload, is_first: true };
         let mut after = None;
         loop {
-            let request = || self.ledger.store().listed(board.name, after.as_ref());
+            let request = || self.ledger.store().listed(board.name, after.as_ref(), None);
             let Metered { value: (listed, next), units } = self.ledger.send(request, call).await?;
             counts.spend(units);
             let products = read(Vec::new(), listed).map_err(|source| encode(list.upload, source))?.products;

@@ -145,6 +145,11 @@ impl<S: Store> Ledger<S> {
         &self.store
     }
 
+    /// How it works.
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
     /// Sends a request of the store until it is answered, within the deadline.
     ///
     /// # Errors

@@ -80,7 +80,7 @@ impl Zone {
         Day { date: format_compact!("{date}"), end_ms: end_ms.unwrap_or(LATEST_MS + 1) }
     }
 
-    /// When the day that a time falls on began.
+    /// When the day that a time falls on begins, in ms since 1970.
     pub fn day_start(&self, ms: i64) -> i64 {
         self.begins(self.0.to_datetime(timestamp(ms)).date()).unwrap_or(EARLIEST_MS)
     }

@@ -30,6 +30,8 @@ pub struct Config {
     pub archive_segments: u32,
     /// `ARCHIVE_READ_UNITS`: read units a second that its scans may consume.
     pub archive_read_units: u32,
+    /// `HISTORY_RETENTION_DAYS`: how long closing totals are kept, if `ARCHIVE_HISTORY` says that they are.
+    pub history_retention_ms: Option<i64>,
     /// `METRICS_NAMESPACE`: the CloudWatch namespace.
     pub metrics_namespace: String,
     /// `LOG_LEVEL`: from which level on logs are written.
@@ -122,6 +124,11 @@ impl Config {
                 1_000_000,
                 "a number of read units a second from 1 to 10^6",
             )?,
+            history_retention_ms: {
+                let days =
+                    source.within("HISTORY_RETENTION_DAYS", 30, 1, 36_500, "a number of days from 1 to 36500")?;
+                source.flag("ARCHIVE_HISTORY", true)?.then_some(days * DAY_MS)
+            },
             log_level: variable("LOG_LEVEL").unwrap_or_else(|| "info".to_owned()),
             metrics_namespace: variable("METRICS_NAMESPACE").unwrap_or_else(|| "Tidemark".to_owned()),
             ledger: Options {
@@ -220,6 +227,8 @@ mod tests {
         assert_eq!(config.settings.low_stock_threshold, 10);
         assert_eq!(config.settings.tombstone_retention_ms, None);
         assert_eq!(config.settings.quarantine_retention_ms, 90 * DAY_MS);
+        assert_eq!(config.history_retention_ms, Some(30 * DAY_MS));
+        assert_eq!(read(&[("ARCHIVE_HISTORY", "false")]).unwrap().history_retention_ms, None);
         assert_eq!(config.ledger.retry.max_attempts, 10);
         assert_eq!(config.ledger.retry.initial, Duration::from_secs(2));
         assert_eq!(config.ledger.retry.cap, Duration::from_secs(60));
@@ -239,6 +248,8 @@ mod tests {
             ("STORE_IP_ADDRESS", "yes"),
             ("MAX_TAG_SETS", "0"),
             ("QUARANTINE_RETENTION_DAYS", "0"),
+            ("ARCHIVE_HISTORY", "no"),
+            ("HISTORY_RETENTION_DAYS", "0"),
         ] {
             let message = read(&[(name, value)]).unwrap_err().to_string();
             assert!(message.contains(name) && message.contains(value), "{message}");

@@ -104,7 +104,7 @@ fn expected(events: &[Value], from: i64, to: i64) -> Value {
     let top = top.map(|((kind, name), n)| json!({"eventType": kind, "eventName": name, "events": n.to_string()}));
     let (window, width) = match (to - from) / QUARTER_MS {
         ..=144 => ("15m", QUARTER_MS),
-        ..=960 => ("1h", 4 * QUARTER_MS),
+        145..=960 => ("1h", 4 * QUARTER_MS),
         _ => ("1d", DAY_MS),
     };
     let windows = (from.div_euclid(width)..=(to - 1).div_euclid(width)).map(|window| {

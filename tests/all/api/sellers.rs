@@ -6,6 +6,7 @@ use tidemark_ledger::dynamo::{Apps, Scope};
 use tidemark_tests::api::Served;
 use tidemark_tests::{documents, handle};
 
+use super::{encoded, pages};
 use crate::audit::everything;
 
 #[tokio::test]
@@ -14,19 +15,12 @@ async fn pages_of_sellers_are_all_sellers() {
     handle(&served.stack.aggregate, everything()).await;
     let tables = served.api.ledger.store().read_tables(tidemark_tests::NOW_MS).await.unwrap();
     let expected = documents(&tables)["sellers"].clone();
-    let (mut sellers, mut path) = (Vec::new(), "/analytics/sellers?limit=1".to_owned());
-    loop {
-        let page = served.get(&path).await.exact();
-        sellers.extend(page["items"].as_array().unwrap().iter().cloned());
-        let Some(next) = page["next"].as_str() else { break };
-        path = format!("/analytics/sellers?limit=1&cursor={next}");
-    }
+    let (sellers, _) = pages(&served, "/analytics/sellers?limit=1").await;
     assert!(sellers.len() > 1);
     assert_eq!(Value::from(sellers.clone()), expected);
     for seller in sellers {
         let id = seller["sellerId"].as_str().unwrap();
-        let path = format!("/analytics/sellers/{}", id.bytes().map(|b| format!("%{b:02X}")).collect::<String>());
-        assert_eq!(served.get(&path).await.exact(), seller);
+        assert_eq!(served.get(&format!("/analytics/sellers/{}", encoded(id))).await.exact(), seller);
     }
 }
 

@@ -1,13 +1,21 @@
 //! The routes, one file for each kind of thing.
 
 mod apps;
+mod categories;
+mod customers;
 mod dashboards;
 mod description;
+mod exports;
 mod health;
+mod history;
 mod ingest;
 mod known;
 mod listed;
+mod low_stock;
 mod monitoring;
+mod orders;
+mod product_sales;
+mod sales;
 mod sellers;
 mod series;
 mod timelines;
@@ -34,6 +42,14 @@ fn guarded() -> OpenApiRouter<Arc<Api>> {
         .merge(series::routes())
         .merge(dashboards::routes())
         .merge(apps::routes())
+        .merge(categories::routes())
+        .merge(low_stock::routes())
+        .merge(sales::routes())
+        .merge(product_sales::routes())
+        .merge(customers::routes())
+        .merge(orders::routes())
+        .merge(history::routes())
+        .merge(exports::routes())
 }
 
 /// The routes that anybody may ask for. They say so by `security(())`.

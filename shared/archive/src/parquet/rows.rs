@@ -15,9 +15,8 @@ use compact_str::CompactString;
 use parquet::errors::ParquetError;
 use parquet::file::reader::ChunkReader;
 use parquet::record::Field;
-use serde_json::{Map, Value};
-use tidemark_model::rows::{Combine, TTL};
-use tidemark_model::views::{Column, Part, View};
+use tidemark_model::rows::TTL;
+use tidemark_model::views::{Cell, Column, Part, View, cells};
 use tidemark_model::{Decimal, Key, Measures};
 
 use super::columns::{Columns, Kind};
@@ -70,16 +69,14 @@ pub fn push_row<'a>(
     measures: &Measures,
     marks: impl Iterator<Item = (&'a str, u64)> + Clone,
 ) {
-    let (pk, sk) = (key.pk_parts(), key.sk_parts());
     let row = table.row();
     row.text(&key.pk).text(&key.sk);
-    for column in view.columns {
-        match column.of {
-            Part::Pk(at) => row.optional_text(pk.get(at).map(CompactString::as_str)),
-            Part::Sk(at) => row.optional_text(sk.get(at).map(CompactString::as_str)),
-            Part::SkPairs(from) => row.optional_text(pairs(&sk, from).as_deref()),
-            Part::Count(name) => row.optional_whole(measures.get(name).to_whole()),
-            Part::Decimal(name) => row.optional_decimal(shown(measures, name)),
+    for cell in cells(view, key, measures) {
+        match cell {
+            Cell::Text(text) => row.optional_text(text.as_deref()),
+            Cell::Pairs(pairs) => row.optional_text(pairs.as_deref()),
+            Cell::Whole(n) => row.optional_whole(n),
+            Cell::Decimal(n) => row.optional_decimal(n),
         };
     }
     let has_column = |name: &str, n: Decimal| {
@@ -189,20 +186,4 @@ fn schema(view: &View) -> String {
         + &map("others", &decimal("value"))
         + &map("marks", "int64 value")
         + " }"
-}
-
-/// A number as a column shows it.
-fn shown(measures: &Measures, name: &str) -> Option<Decimal> {
-    match Combine::of(name) {
-        Combine::Sum => Some(measures.get(name)),
-        Combine::Least | Combine::Greatest => measures.find(name),
-    }
-}
-
-/// Names and values in turn, as a JSON object; none if there are none.
-fn pairs(parts: &[CompactString], from: usize) -> Option<String> {
-    let pairs = parts.get(from..)?.chunks_exact(2);
-    let pairs = pairs.filter_map(|pair| Some((pair.first()?.to_string(), Value::from(pair.last()?.as_str()))));
-    let object: Map<String, Value> = pairs.collect();
-    Some(Value::from(object).to_string())
 }

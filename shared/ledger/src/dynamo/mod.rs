@@ -12,6 +12,7 @@
 //! | floor (state) | `RANKING#{board}` | `FLOOR` | `floor`, `shown`, `refreshed` |
 //! | retention (state) | `SETTINGS` | `RETENTION` | `activity`, `metrics`: maps from app to days |
 //! | row (views) | as the view says | as the view says | one number per measure, `TTL`, `board` and `rank` if ranked, `kind` if listed in the directory, marks |
+//! | closing total (state) | as the row's | `METRICS#{start of the day in ms}` | the row's numbers, `date`, `closed` in ms, `TTL` |
 //! | API key (state) | `APIKEYS` | `{id}` | `hash`, `name`, `scopes`, `apps` if not all, `created`, `expires`, `per_minute` |
 //! | limit (state) | `LIMIT#{caller}` | `{start of the minute in ms}` | `used` requests that are leased, `TTL` |
 //!
@@ -24,6 +25,7 @@ mod conditional;
 mod entities;
 mod error;
 mod health;
+mod history;
 mod item;
 mod lanes;
 mod leases;
@@ -35,6 +37,7 @@ mod scan;
 mod settings;
 
 pub use api_keys::{ApiKey, Apps, Scope};
+pub use history::Closing;
 pub use leases::Leased;
 pub use query::Span;
 pub use read::Place;

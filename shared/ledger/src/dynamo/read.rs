@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::ReturnConsumedCapacity;
+use serde::{Deserialize, Serialize};
 use tidemark_model::views::{self, Ranking, VIEWS};
 use tidemark_model::{Decimal, Key, Measures, State};
 
 use super::DynamoStore;
 use super::error::store_error;
-use super::item::{Item, Reading, number, read_units, string};
+use super::item::{Item, Reading, key_item, number, read_units, string};
 use super::rows::read_keyed_row;
 use crate::{Answer, Floor, Metered, Page, Segment, Store, StoreError, Units};
 
@@ -42,7 +43,7 @@ impl DynamoStore {
             if let Some(board) = view.board {
                 let mut after = None;
                 loop {
-                    let (states, next) = self.listed(board.name, after.as_ref()).await?.value;
+                    let (states, next) = self.listed(board.name, after.as_ref(), None).await?.value;
                     tables.listed.extend(states);
                     after = next;
                     if after.is_none() {
@@ -54,12 +55,17 @@ impl DynamoStore {
         Ok(tables)
     }
 
-    /// A page of the states on a board after a place on it, the lowest rank first; and the place to go on after, if
-    /// there are more.
+    /// A page of the states on a board after a place on it, the lowest rank first and equals in any order, at most so
+    /// many, or as many as one answer holds; and the place to go on after, if there may be more.
     ///
     /// # Errors
     /// If the request fails or a state cannot be read.
-    pub async fn listed(&self, board: &str, after: Option<&Place>) -> Answer<(Vec<State>, Option<Place>)> {
+    pub async fn listed(
+        &self,
+        board: &str,
+        after: Option<&Place>,
+        most: Option<usize>,
+    ) -> Answer<(Vec<State>, Option<Place>)> {
         let table = self.tables.state.as_str();
         let page = self
             .client
@@ -69,7 +75,8 @@ impl DynamoStore {
             .key_condition_expression("#board = :board")
             .expression_attribute_names("#board", "board")
             .expression_attribute_values(":board", string(board))
-            .set_exclusive_start_key(after.map(|place| place.0.clone()))
+            .set_exclusive_start_key(after.map(|place| place.on(board)))
+            .set_limit(most.map(|most| i32::try_from(most).unwrap_or(i32::MAX)))
             .return_consumed_capacity(ReturnConsumedCapacity::Total)
             .send()
             .await
@@ -80,7 +87,8 @@ impl DynamoStore {
         };
         let states = page.items().iter().map(state).collect::<Result<_, StoreError>>()?;
         let units = read_units(page.consumed_capacity());
-        Ok(Metered { value: (states, page.last_evaluated_key.map(Place)), units })
+        let next = page.last_evaluated_key().map(|item| Place::read(&Reading { table, item })).transpose()?;
+        Ok(Metered { value: (states, next), units })
     }
 
     /// The rows of one partition key, in the order of their sort keys.
@@ -184,5 +192,21 @@ impl DynamoStore {
 }
 
 /// A place on a board.
-#[derive(Clone, Debug)]
-pub struct Place(Item);
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    key: Key,
+    rank: i64,
+}
+
+impl Place {
+    fn read(reading: &Reading<'_>) -> Result<Self, StoreError> {
+        Ok(Self { key: reading.key()?, rank: reading.parsed("rank")? })
+    }
+
+    fn on(&self, board: &str) -> Item {
+        let mut item = key_item(&self.key);
+        item.insert("board".to_owned(), string(board));
+        item.insert("rank".to_owned(), number(self.rank));
+        item
+    }
+}

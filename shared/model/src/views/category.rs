@@ -30,9 +30,11 @@ const KIND: &str = "CATEGORY";
 
 /// One category's metrics.
 #[derive(Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct CategoryMetrics {
     /// Which.
+    #[cfg_attr(feature = "schema", schema(value_type = String))]
     pub category: CompactString,
     /// Active products.
     pub total_products: Number,

@@ -25,15 +25,20 @@ pub const VIEW: View = View {
 };
 
 const KIND: &str = "CUSTOMER";
-const RANKING: Ranking =
+/// How customers compete.
+pub const RANKING: Ranking =
     Ranking { board: "CUSTOMERS", kind: KIND, by: "spent", present: "orders", tally: (summary::KIND, "customers") };
 
 /// One customer.
 #[derive(Debug, Serialize)]
-struct Customer {
-    customer_id: Id,
-    order_count: Number,
-    total_spent: Money,
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Customer {
+    /// Who.
+    pub customer_id: Id,
+    /// Orders.
+    pub order_count: Number,
+    /// What they are for.
+    pub total_spent: Money,
 }
 
 /// A customer's row.

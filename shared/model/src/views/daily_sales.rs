@@ -29,18 +29,27 @@ const KIND: &str = "SALES";
 
 /// One day.
 #[derive(Debug, Serialize)]
-struct DailySales {
-    date: CompactString,
-    order_count: Number,
-    total_amount: Money,
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct DailySales {
+    /// Its date, as ISO 8601 writes it.
+    #[cfg_attr(feature = "schema", schema(value_type = String))]
+    pub date: CompactString,
+    /// Orders that were made on it.
+    pub order_count: Number,
+    /// What they are for.
+    pub total_amount: Money,
+}
+
+/// The row of a date.
+pub fn row(date: &str) -> Key {
+    Key::parts(&[KIND], &["DAY", date])
 }
 
 fn rows(state: &State, contribution: &mut Contribution) {
     let State::Order(order) = state else { return };
     // An order that does not say when it was made counts everywhere but here.
     let Some(day) = &order.day.value else { return };
-    let key = Key::parts(&[KIND], &["DAY", &day.date]);
-    contribution.add_window(key, day.expires, [("orders", ONE), ("amount", order.total())]);
+    contribution.add_window(row(&day.date), day.expires, [("orders", ONE), ("amount", order.total())]);
 }
 
 fn document(tables: &Tables) -> serde_json::Result<Box<RawValue>> {

@@ -21,10 +21,11 @@ pub const VIEW: View = View {
     document,
 };
 
-const BOARD: Board = Board { name: KIND, rank: |state| Some(low(state)?.1.quantity) };
+/// The board of the products that are running out, by how many are left.
+pub const BOARD: Board = Board { name: KIND, rank: |state| Some(low(state)?.1.quantity) };
 const KIND: &str = "LOWSTOCK";
 /// Its only row.
-const ROW: Key = Key::fixed(KIND, CURRENT);
+pub const ROW: Key = Key::fixed(KIND, CURRENT);
 
 /// The view's document.
 #[derive(Debug, Serialize)]
@@ -37,6 +38,7 @@ pub struct LowStock<'a> {
 
 /// A product that is running out.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct LowProduct<'a> {
     /// Its number in the catalogue.
@@ -49,6 +51,26 @@ pub struct LowProduct<'a> {
     pub category: &'a str,
     /// How many are left.
     pub quantity: i64,
+}
+
+impl<'a> LowStock<'a> {
+    /// What the tables hold of it.
+    pub fn read(tables: &'a Tables) -> Self {
+        let row = tables.rows.iter().find(|(key, _)| *key == ROW);
+        let product = |state| {
+            low(state).map(|(product, listing)| LowProduct {
+                product_id: product.id,
+                seller_id: &product.seller,
+                name: &product.name,
+                category: &listing.category,
+                quantity: listing.quantity,
+            })
+        };
+        let mut products: Vec<_> = tables.listed.iter().filter_map(product).collect();
+        products.sort_by_key(|product| (product.quantity, product.product_id));
+        let count = Number(row.map(|(_, measures)| measures.get("count")).unwrap_or_default());
+        Self { count, products }
+    }
 }
 
 fn low(state: &State) -> Option<(&Product, &Listing)> {
@@ -64,18 +86,5 @@ fn rows(state: &State, contribution: &mut Contribution) {
 }
 
 fn document(tables: &Tables) -> serde_json::Result<Box<RawValue>> {
-    let row = tables.rows.iter().find(|(key, _)| *key == ROW);
-    let product = |state| {
-        low(state).map(|(product, listing)| LowProduct {
-            product_id: product.id,
-            seller_id: &product.seller,
-            name: &product.name,
-            category: &listing.category,
-            quantity: listing.quantity,
-        })
-    };
-    let mut products: Vec<_> = tables.listed.iter().filter_map(product).collect();
-    products.sort_by_key(|product| (product.quantity, product.product_id));
-    let count = Number(row.map(|(_, measures)| measures.get("count")).unwrap_or_default());
-    to_raw_value(&LowStock { count, products })
+    to_raw_value(&LowStock::read(tables))
 }

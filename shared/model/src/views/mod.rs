@@ -5,6 +5,7 @@
 
 pub mod activity;
 pub mod category;
+mod column;
 pub mod customers;
 pub mod daily_sales;
 pub mod event_totals;
@@ -18,6 +19,8 @@ pub mod series;
 pub mod summary;
 
 use serde_json::value::RawValue;
+
+pub use column::{Cell, Column, Part, cells};
 
 use crate::rows::{Contribution, Measures};
 use crate::{Decimal, Key, State};
@@ -75,52 +78,6 @@ pub enum Source {
     Forgotten,
     /// The stream alone: points are in the rows, too, and leave nothing else behind.
     Points,
-}
-
-/// A column of a view's rows, as archives show them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Column {
-    /// Its name, unlike every other of the view, and no word that Athena reserves.
-    pub name: &'static str,
-    /// What it shows.
-    pub of: Part,
-}
-
-/// A part of a row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
-    /// A part of the partition key, from 0.
-    Pk(usize),
-    /// A part of the sort key, from 0; some rows have fewer.
-    Sk(usize),
-    /// The parts of the sort key from there on, as names and values in turn.
-    SkPairs(usize),
-    /// A number that is whole; absent means zero.
-    Count(&'static str),
-    /// A number. Absent means zero if numbers of this name add up, else that there is none.
-    Decimal(&'static str),
-}
-
-impl Column {
-    /// A column of a part of the partition key.
-    pub const fn pk(name: &'static str, part: usize) -> Self {
-        Self { name, of: Part::Pk(part) }
-    }
-
-    /// A column of a part of the sort key.
-    pub const fn sk(name: &'static str, part: usize) -> Self {
-        Self { name, of: Part::Sk(part) }
-    }
-
-    /// A column of a whole number.
-    pub const fn count(name: &'static str, measure: &'static str) -> Self {
-        Self { name, of: Part::Count(measure) }
-    }
-
-    /// A column of a number.
-    pub const fn decimal(name: &'static str, measure: &'static str) -> Self {
-        Self { name, of: Part::Decimal(measure) }
-    }
 }
 
 /// A list of states in a sparse index: the ones that have a rank on it.

@@ -26,15 +26,20 @@ pub const VIEW: View = View {
 };
 
 const KIND: &str = "PRODUCTSALES";
-const RANKING: Ranking =
+/// How products compete.
+pub const RANKING: Ranking =
     Ranking { board: "PRODUCTS", kind: KIND, by: "revenue", present: "items", tally: (summary::KIND, "products") };
 
 /// One product.
 #[derive(Debug, Serialize)]
-struct ProductSales {
-    product_id: Id,
-    quantity_sold: Number,
-    total_revenue: Money,
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct ProductSales {
+    /// Which.
+    pub product_id: Id,
+    /// Pieces.
+    pub quantity_sold: Number,
+    /// What they were ordered for.
+    pub total_revenue: Money,
 }
 
 fn rows(state: &State, contribution: &mut Contribution) {

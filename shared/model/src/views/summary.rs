@@ -28,16 +28,21 @@ pub const VIEW: View = View {
 };
 
 /// Its only row is this kind's current total.
-const ROW: Key = Key::fixed(KIND, CURRENT);
+pub const ROW: Key = Key::fixed(KIND, CURRENT);
 pub(super) const KIND: &str = "SUMMARY";
 
 /// The view's document.
 #[derive(Debug, Serialize)]
-struct Summary {
-    total_orders: Number,
-    total_revenue: Money,
-    unique_customers: Number,
-    unique_products_sold: Number,
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Summary {
+    /// Orders that are not deleted.
+    pub total_orders: Number,
+    /// What they are for.
+    pub total_revenue: Money,
+    /// Customers with an order.
+    pub unique_customers: Number,
+    /// Products with a piece in an order.
+    pub unique_products_sold: Number,
 }
 
 fn rows(state: &State, contribution: &mut Contribution) {

@@ -1,0 +1,45 @@
+//! Products by what was ordered of them.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use tidemark_model::views::product_sales::{self, ProductSales};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::listed;
+use crate::{Answer, Api, Id, Now, Page, Params, Problem, ShopReader};
+
+pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
+    OpenApiRouter::new().routes(routes!(top)).routes(routes!(one))
+}
+
+/// The products with the highest revenue, the highest first.
+#[utoipa::path(
+    get, path = "/analytics/sales/products", tag = "shop",
+    params(("top" = Option<u32>, Query, minimum = 1, description = "10 if not given; at most `TOP_N` of the deployment")),
+    responses((status = 200, body = Page<ProductSales>), (status = "4XX", body = Problem), (status = 503, body = Problem))
+)]
+async fn top(
+    State(api): State<Arc<Api>>,
+    _caller: ShopReader,
+    params: Params,
+    Now(call): Now,
+) -> Result<Answer, Problem> {
+    listed::top(&api, &product_sales::VIEW, &product_sales::RANKING, params, call).await
+}
+
+/// One product's sales.
+#[utoipa::path(
+    get, path = "/analytics/sales/products/{id}", tag = "shop", params(("id" = String, Path)),
+    responses((status = 200, body = ProductSales), (status = "4XX", body = Problem), (status = 503, body = Problem))
+)]
+async fn one(
+    State(api): State<Arc<Api>>,
+    _caller: ShopReader,
+    Id(id): Id,
+    params: Params,
+    Now(call): Now,
+) -> Result<Answer, Problem> {
+    listed::one(&api, &product_sales::VIEW, &id, params, call).await
+}

@@ -1,0 +1,45 @@
+//! Sales by day.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use tidemark_ledger::dynamo::Span;
+use tidemark_model::views::daily_sales::{self, DailySales};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::listed::documents;
+use crate::{Answer, Api, Fresh, Now, Page, Params, Problem, ShopReader};
+
+/// Days that are shown where `from` is not given.
+const DAYS: i64 = 30;
+
+pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
+    OpenApiRouter::new().routes(routes!(daily))
+}
+
+/// The days on which orders were made, from one to another, both among them; at most 366.
+#[utoipa::path(
+    get, path = "/analytics/sales/daily", tag = "shop",
+    params(
+        ("from" = Option<String>, Query, format = Date, description = "30 days up to `to` if not given"),
+        ("to" = Option<String>, Query, format = Date, description = "today if not given"),
+    ),
+    responses((status = 200, body = Page<DailySales>), (status = "4XX", body = Problem), (status = 503, body = Problem))
+)]
+async fn daily(
+    State(api): State<Arc<Api>>,
+    _caller: ShopReader,
+    mut params: Params,
+    Now(call): Now,
+) -> Result<Answer, Problem> {
+    let days = params.days(DAYS, &api.settings.zone);
+    params.finish()?;
+    let (from, to) = days.dates();
+    let [from, to] = [from, to].map(|date| daily_sales::row(&date));
+    let most = usize::try_from(days.count()).unwrap_or_default();
+    let span = Span { pk: from.pk.into(), from: from.sk.into(), to: to.sk.into(), backwards: false, most };
+    let (rows, _) = api.ledger.send(|| api.ledger.store().span(&span), call).await?.value;
+    // A day that is over still changes with its orders.
+    Answer::json(&Page { items: documents(&daily_sales::VIEW, rows, call)?, next: None }, Fresh::Live)
+}
