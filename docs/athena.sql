@@ -259,6 +259,28 @@ TBLPROPERTIES (
   'storage.location.template' = 's3://${BUCKET}/parquet/metrics/dt=${dt}/'
 );
 
+CREATE EXTERNAL TABLE IF NOT EXISTS `tidemark`.`series` (
+  `pk` string,
+  `sk` string,
+  `app_id` string,
+  `metric_date` string,
+  `metric_name` string,
+  `tag_sets` bigint,
+  `expires` timestamp,
+  `others` map<string, decimal(38, 12)>,
+  `marks` map<string, bigint>
+)
+PARTITIONED BY (`dt` string)
+STORED AS PARQUET
+LOCATION 's3://${BUCKET}/parquet/series/'
+TBLPROPERTIES (
+  'projection.enabled' = 'true',
+  'projection.dt.type' = 'date',
+  'projection.dt.format' = 'yyyy-MM-dd',
+  'projection.dt.range' = '2020-01-01,NOW+1DAY',
+  'storage.location.template' = 's3://${BUCKET}/parquet/series/dt=${dt}/'
+);
+
 CREATE EXTERNAL TABLE IF NOT EXISTS `tidemark`.`rejects` (
   `pk` string,
   `sk` string,

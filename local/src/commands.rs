@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use tidemark_ledger::dynamo::Scope;
 use tidemark_model::views::VIEWS;
 
 /// What else can be done.
@@ -19,6 +20,8 @@ pub enum Command {
     /// Erases a person from a deployment, beside running invocations: what remains of them is pseudonymous, and
     /// no count changes. Ends with status 1 if something still names them.
     Erase(Erase),
+    /// Makes API keys, lists them, ends them, and changes them for new ones.
+    Keys(Keys),
     /// Puts the tables back as a daily archive has them: exactly as of one cut through all lanes, from which
     /// delivery goes on. The tables must be empty.
     Restore(Restore),
@@ -104,6 +107,74 @@ pub struct Erase {
     /// Where the tables are.
     #[command(flatten)]
     pub deployment: Deployment,
+}
+
+/// What is done with API keys.
+#[derive(Clone, Debug, Args)]
+pub struct Keys {
+    /// What is done.
+    #[command(subcommand)]
+    pub action: KeysAction,
+
+    /// Prints one JSON document on standard output.
+    #[arg(long, global = true)]
+    pub json: bool,
+
+    /// Where the tables are.
+    #[command(flatten)]
+    pub deployment: Deployment,
+}
+
+/// What is done with API keys.
+#[derive(Clone, Debug, Subcommand)]
+pub enum KeysAction {
+    /// Makes a key and prints it, this once: what is stored is a hash of it, by the variable API_SECRET (the
+    /// function's; with the URL of a local stack, that one's).
+    Create(CreateKey),
+    /// Lists the keys, the ended ones included.
+    List,
+    /// Ends a key. Within 60 seconds nothing takes it any more.
+    Revoke {
+        /// The key's id, which stands in the middle of its text, and in the list.
+        id: String,
+    },
+    /// Makes a new key with a key's rights, prints it, and ends the old one a while later.
+    Rotate {
+        /// The old key's id.
+        id: String,
+
+        /// How long the old key is still good.
+        #[arg(long, value_name = "HOURS", default_value_t = 24, value_parser = clap::value_parser!(u32).range(0..=8_760))]
+        overlap_hours: u32,
+    },
+}
+
+/// A key to be made.
+#[derive(Clone, Debug, Args)]
+pub struct CreateKey {
+    /// What people call it.
+    #[arg(long)]
+    pub name: String,
+
+    /// What its holder may do; may be given several times.
+    #[arg(long, required = true, value_name = "SCOPE", value_parser = clap::builder::PossibleValuesParser::new(Scope::ALL.map(|(name, _)| name)))]
+    pub scope: Vec<String>,
+
+    /// Binds the key to an app; may be given several times.
+    #[arg(long, value_name = "APP", required_unless_present = "all_apps", conflicts_with = "all_apps")]
+    pub app: Vec<String>,
+
+    /// Lets the key see all apps, and the shop, which belongs to none.
+    #[arg(long)]
+    pub all_apps: bool,
+
+    /// Requests a minute [default: the variable RATE_LIMIT_PER_MINUTE of the function]; 0 is no limit.
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
+    pub per_minute: Option<u32>,
+
+    /// When the key ends [default: never].
+    #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=36_500))]
+    pub expires_days: Option<u32>,
 }
 
 /// Where a deployment's tables are.

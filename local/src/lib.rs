@@ -13,6 +13,7 @@ pub mod embedded;
 mod embedded_s3;
 pub mod erase;
 pub mod feed;
+pub mod keys;
 pub mod play;
 pub mod quarantine;
 pub mod restore;

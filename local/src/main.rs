@@ -10,7 +10,7 @@ use tidemark_local::cli::Options;
 use tidemark_local::commands::Command;
 use tidemark_local::document::Document;
 use tidemark_local::stack::Stack;
-use tidemark_local::{audit, delivery, erase, feed, play, quarantine, restore, serve, show};
+use tidemark_local::{audit, delivery, erase, feed, keys, play, quarantine, restore, serve, show};
 use tidemark_runtime::telemetry::start_logging;
 
 #[tokio::main]
@@ -22,6 +22,7 @@ async fn main() -> ExitCode {
         Some(Command::Rebuild(options)) => audit::rebuild(options).await,
         Some(Command::Quarantine(options)) => quarantine::run(options).await,
         Some(Command::Erase(options)) => erase::run(options).await,
+        Some(Command::Keys(options)) => keys::run(options).await,
         Some(Command::Restore(options)) => restore::run(options).await,
         None => run(&options).await.map(|()| ExitCode::SUCCESS),
     };

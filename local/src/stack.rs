@@ -8,7 +8,7 @@ use aggregate::Aggregate;
 use api::{Api, Clock};
 use archive::Archive;
 use aws_config::retry::RetryConfig;
-use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_config::{Region, SdkConfig};
 use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider};
 use tempfile::TempDir;
 use tidemark_archive::{Bucket, Quarantine};
@@ -36,7 +36,7 @@ pub type LocalAggregate = Aggregate<DynamoStore, Bucket>;
 pub type LocalArchive = Archive<DynamoStore, Bucket>;
 
 /// What hashes API keys and signs cursors here.
-const API_SECRET: &str = "for the local stack alone, and no secret";
+pub(crate) const API_SECRET: &str = "for the local stack alone, and no secret";
 
 /// What runs.
 pub struct Stack {
@@ -142,12 +142,29 @@ impl Stack {
 }
 
 impl Stack {
-    /// The function that answers over HTTP, at a time that a clock tells.
+    /// The function that answers over HTTP, at a time that a clock tells: without rate limits, unless the environment
+    /// says so.
     ///
     /// # Errors
     /// If its options cannot be used.
     pub fn api(&self, clock: Clock) -> Result<Arc<Api>, api::OptionsError> {
-        let options = api::Options::read(|name| (name == "API_SECRET").then(|| API_SECRET.to_owned()))?;
+        self.api_with(|name| std::env::var(name).ok(), clock)
+    }
+
+    /// The same, set up by variables from anywhere.
+    ///
+    /// # Errors
+    /// If its options cannot be used.
+    pub fn api_with(
+        &self,
+        variable: impl Fn(&str) -> Option<String>,
+        clock: Clock,
+    ) -> Result<Arc<Api>, api::OptionsError> {
+        let options = api::Options::read(|name| match name {
+            "API_SECRET" => Some(API_SECRET.to_owned()),
+            "RATE_LIMIT_PER_MINUTE" => variable(name).or_else(|| Some("0".to_owned())),
+            _ => variable(name),
+        })?;
         let retry = Retry { initial: Duration::from_millis(50), cap: Duration::from_secs(1), ..Retry::default() };
         let store = self.aggregate.ledger.store().clone();
         let ledger = Ledger::new(store, LedgerOptions { retry, ..LedgerOptions::default() });
@@ -162,7 +179,7 @@ fn table_names() -> Tables {
 /// What clients of an endpoint are made of: an embedded one's, or AWS's own if none is given. The
 /// environment says the rest, but for the credentials of what takes any.
 pub async fn sdk_config(url: Option<&str>, embedded: bool) -> SdkConfig {
-    let defaults = aws_config::defaults(BehaviorVersion::latest());
+    let defaults = tidemark_runtime::clients::loader();
     let Some(url) = url else { return defaults.load().await };
     let defaults = defaults.endpoint_url(url);
     let takes_any_credentials = embedded || (is_loopback(url) && lacks_credentials());
@@ -177,8 +194,8 @@ pub async fn sdk_config(url: Option<&str>, embedded: bool) -> SdkConfig {
         .await
 }
 
-/// An emulator on this machine takes any credentials.
-fn is_loopback(url: &str) -> bool {
+/// Whether a URL is on this machine, where an emulator takes any credentials.
+pub(crate) fn is_loopback(url: &str) -> bool {
     ["://127.", "://localhost", "://[::1]"].iter().any(|host| url.contains(host))
 }
 

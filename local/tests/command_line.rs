@@ -231,6 +231,43 @@ async fn an_erasure_says_what_there_is_erases_it_and_finds_nothing_then() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_are_made_listed_rotated_and_revoked_and_shown_once() {
+    let stack = Stack::start(&Options::parse_from(["tidemark"])).await.unwrap();
+    let keys = async |arguments: &[&str]| {
+        let place = ["--dynamodb-endpoint", stack.dynamodb_url.as_str()];
+        let all: Vec<String> = ["keys"].iter().chain(arguments).chain(&place).map(|s| (*s).to_owned()).collect();
+        let run = move || tidemark(&all.iter().map(String::as_str).collect::<Vec<_>>());
+        let output = tokio::task::spawn_blocking(run).await.unwrap();
+        (
+            output.status.success(),
+            String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap(),
+        )
+    };
+    let (_, made) = keys(&["create", "--name", "dashboard", "--scope", "read", "--app", "web", "--json"]).await;
+    let made: Value = serde_json::from_str(&made).unwrap();
+    let (text, id) = (made["key"].as_str().unwrap(), made["id"].as_str().unwrap());
+    assert!(text.starts_with(&format!("tm_{id}_")), "{made}");
+    let (_, rotated) = keys(&["rotate", id, "--overlap-hours", "2", "--json"]).await;
+    let rotated: Value = serde_json::from_str(&rotated).unwrap();
+    assert_eq!((&rotated["apps"], &rotated["replaces"]["id"]), (&json!(["web"]), &json!(id)));
+    let (_, revoked) = keys(&["revoke", id]).await;
+    assert!(revoked.contains(id) && revoked.contains("60 s"), "{revoked}");
+    let (_, table) = keys(&["list"]).await;
+    let (_, list) = keys(&["list", "--json"]).await;
+    for listed in [&table, &list] {
+        assert!(listed.contains(id) && listed.contains("dashboard") && listed.contains("web"), "{listed}");
+        for key in [text, rotated["key"].as_str().unwrap()] {
+            assert!(!listed.contains(key.rsplit('_').next().unwrap()), "{listed}");
+        }
+    }
+    let list: Value = serde_json::from_str(&list).unwrap();
+    let valid: Vec<&Value> = list.as_array().unwrap().iter().map(|key| &key["valid"]).collect();
+    assert_eq!(valid.iter().filter(|valid| **valid == &json!(true)).count(), 1, "{list}");
+    let (done, said) = keys(&["revoke", "nobody"]).await;
+    assert!(!done && said.contains("tidemark keys list"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restore_puts_an_archive_into_empty_tables_and_leaves_others_alone() {
     let options = Options::parse_from(["tidemark"]);
     let (stack, empty) = (Stack::start(&options).await.unwrap(), Stack::start(&options).await.unwrap());

@@ -1,6 +1,7 @@
 //! The README's way of invoking the functions by hand: `cargo lambda watch`, `cargo lambda invoke`.
 
-use std::net::TcpListener;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -11,6 +12,7 @@ use serde_json::Value;
 use tidemark_archive::manifest::Manifest;
 use tidemark_archive::{ObjectStore, layout, verify};
 use tidemark_local::cli::Options;
+use tidemark_local::serve::{EVENTS_KEY, put_events_key};
 use tidemark_local::stack::Stack;
 use tidemark_tests::{documents, program, root};
 
@@ -35,10 +37,24 @@ fn environment(folder: &Path, stack: &Stack) -> PathBuf {
     file
 }
 
+/// What a function URL answers to a GET by a key: the status and the body's JSON.
+fn asked(port: &str, path: &str, key: &str) -> (u16, Value) {
+    let mut socket = TcpStream::connect(format!("127.0.0.1:{port}")).unwrap();
+    // By HTTP 1.0 the body is all that follows the headers.
+    write!(socket, "GET {path} HTTP/1.0\r\nHost: 127.0.0.1\r\nX-Api-Key: {key}\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, serde_json::from_str(body).unwrap_or_else(|e| panic!("{e}: {answer}")))
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_functions_answer_invocations_by_hand() {
     let Some(cargo_lambda) = program(".venv", "cargo-lambda") else { return };
     let stack = Stack::start(&Options::parse_from(["tidemark"])).await.unwrap();
+    let api = stack.api(Box::new(|| tidemark_tests::NOW_MS)).unwrap();
+    put_events_key(&api, tidemark_tests::NOW_MS).await.unwrap();
     let folder = tempfile::tempdir().unwrap();
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
     let mut watch = Command::new(&cargo_lambda);
@@ -84,6 +100,19 @@ async fn the_functions_answer_invocations_by_hand() {
     }
     let upkeep = invoke("archive", "events/upkeep.json").await;
     assert_eq!((&upkeep["lanes"], &upkeep["finished"]), (&3.into(), &0.into()), "{upkeep}");
+
+    let sellers = invoke("api", "events/api-sellers.json").await;
+    assert_eq!(
+        (&sellers["statusCode"], &sellers["headers"]["content-type"]),
+        (&200.into(), &"application/json".into())
+    );
+    let page: Value = serde_json::from_str(sellers["body"].as_str().unwrap()).unwrap();
+    let served = tokio::task::block_in_place(|| asked(&port, "/lambda-url/api/analytics/sellers?limit=2", EVENTS_KEY));
+    assert_eq!(served, (200, page.clone()), "the function URL answers the same");
+    assert_eq!((page["items"].as_array().unwrap().len(), page["next"].is_string()), (2, true), "{page}");
+    let (status, problem) =
+        tokio::task::block_in_place(|| asked(&port, "/lambda-url/api/analytics/sellers", "tm_local_invented"));
+    assert_eq!((status, problem["status"].as_u64()), (401, Some(401)), "{problem}");
 
     let log = std::fs::read_to_string(folder.path().join("watch.log")).unwrap();
     for expected in [

@@ -82,8 +82,9 @@ fn points(app: &str) -> Vec<Value> {
 
 /// A mix of all that a request may hold, of events and of points, as one.
 fn mixed(app: &str, key: &str) -> Vec<Change> {
-    let events = changes(&activity::TRACKED, &events(app), &keyed(key));
-    [events, changes(&metric::STREAM, &points(app), &keyed(key))].concat()
+    let request = keyed(&format!("{key} of {app}"));
+    let events = changes(&activity::TRACKED, &events(app), &request);
+    [events, changes(&metric::STREAM, &points(app), &request)].concat()
 }
 
 #[tokio::test]

@@ -23,6 +23,7 @@ mod golden;
 mod ingest;
 mod laws;
 mod objects;
+mod producer;
 mod protocol;
 mod quarantine;
 mod rankings;

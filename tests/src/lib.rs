@@ -10,6 +10,7 @@ pub mod faulty;
 pub mod memory;
 mod objects;
 pub mod oracle;
+pub mod tokens;
 pub mod values;
 pub mod watched;
 
@@ -107,7 +108,9 @@ fn quoted_numbers(raw: &str) -> String {
     let mut text = String::with_capacity(raw.len() * 2);
     let (mut in_string, mut escaped, mut number) = (false, false, String::new());
     for c in raw.chars() {
-        if !in_string && (c.is_ascii_digit() || matches!(c, '-' | '+' | '.' | 'e' | 'E')) {
+        // A letter alone begins no number: `true` has one, too.
+        let goes_on = !number.is_empty() && matches!(c, '+' | '.' | 'e' | 'E');
+        if !in_string && (c.is_ascii_digit() || c == '-' || goes_on) {
             number.push(c);
             continue;
         }

@@ -5,40 +5,12 @@ import copy
 import role_checks as roles
 import source_checks as written
 import stack_checks as stacks
+from api_faults import API_FAULTS, API_OPTIONAL_FAULTS, API_SOURCE_FAULTS
+from breaking import all_of, give, put
 from linters import number
 from resolve import REMOVED, TEMPLATE, expand, parameters_of, resolve
 from tally import SOURCE_CHECKS, STACK_CHECKS, claim
 from variants import CLUSTER, VARIANTS
-
-
-def put(*path, to, under="Resources"):
-    """The fault of another value, or none, at a path."""
-    def fault(template):
-        node = template[under]
-        for key in path[:-1]:
-            node = node[key]
-        if to is REMOVED:
-            del node[path[-1]]
-        else:
-            node[path[-1]] = to
-    return fault
-
-
-def give(action, resource, role="AggregateRole"):
-    """The fault of allowing a function's role something more."""
-    def fault(stack):
-        policy = stack["Resources"][role]["Properties"]["Policies"][0]
-        policy["PolicyDocument"]["Statement"].append({"Effect": "Allow", "Action": action, "Resource": resource})
-    return fault
-
-
-def all_of(*faults):
-    """Faults at once."""
-    def fault(stack):
-        for each in faults:
-            each(stack)
-    return fault
-
 
 MAPPING = ("ProductUpdatedMapping", "Properties")
 FUNCTION = ("AggregateFunction", "Properties")
@@ -90,18 +62,18 @@ FAULTS = [
      roles.a_role_may_what_its_function_does_and_no_more, None),
     ("a right to delete rows", give("dynamodb:DeleteItem", VIEWS, "ArchiveRole"),
      roles.a_role_may_what_its_function_does_and_no_more, None),
-    ("upkeep that may not see the views", put(*ARCHIVE_RIGHTS, 1, "Action", to="dynamodb:UpdateItem"),
+    ("upkeep that may not see the views", put(*ARCHIVE_RIGHTS, 2, "Action", to="dynamodb:UpdateItem"),
      roles.a_role_may_what_its_function_does_and_no_more, None),
-    ("reports that may not read an index", put(*ARCHIVE_RIGHTS, 2, "Resource", 0, to=STATE),
+    ("reports that may not read an index", put(*ARCHIVE_RIGHTS, 3, "Resource", 0, to=STATE),
      roles.a_role_may_what_its_function_does_and_no_more, None),
-    ("uploads that may not be given up", put(*ARCHIVE_RIGHTS, 3, "Action", 0, to="s3:GetObject"),
+    ("uploads that may not be given up", put(*ARCHIVE_RIGHTS, 4, "Action", 0, to="s3:GetObject"),
      roles.a_role_may_what_its_function_does_and_no_more, None),
-    ("an archive that may not see what is missing", put(*ARCHIVE_RIGHTS, 4, to=REMOVED),
+    ("an archive that may not see what is missing", put(*ARCHIVE_RIGHTS, 5, to=REMOVED),
      roles.a_role_may_what_its_function_does_and_no_more, None),
     ("an archive that reaches the quarantine",
      give("s3:DeleteObject", {"Fn::Sub": "${ArchiveBucket.Arn}/quarantine/*"}, "ArchiveRole"),
      roles.a_role_may_what_its_function_does_and_no_more, None),
-    ("a function that may not give jobs up", put(*ARCHIVE_RIGHTS, 5, to=REMOVED),
+    ("a function that may not give jobs up", put(*ARCHIVE_RIGHTS, 6, to=REMOVED),
      roles.a_role_may_what_its_function_does_and_no_more, None),
     ("rights that a policy adds",
      put(*STATEMENTS, 0, to={"Effect": "Allow", "Action": "dynamodb:Scan", "Resource": STATE}),
@@ -274,6 +246,7 @@ FAULTS = [
     ("an errors alarm that misses the last of three tries",
      put("ArchiveErrorsAlarm", "Properties", "EvaluationPeriods", to=45),
      stacks.the_errors_alarms_see_failures_that_take_the_whole_timeout, None),
+    *API_FAULTS,
 ]
 
 # The same on the template as written.
@@ -297,6 +270,7 @@ SOURCE_FAULTS = [
     ("a consumer group that the policy does not know",
      put(*MAPPING, "AmazonManagedKafkaEventSourceConfig", "ConsumerGroupId", to="another"),
      written.consumer_groups_are_named_alike_in_mapping_and_policy),
+    *API_SOURCE_FAULTS,
 ]
 
 # And where a condition is not the parameter's own, in a stack that leaves topics and upkeep out.
@@ -325,6 +299,7 @@ OPTIONAL_FAULTS = [
      stacks.a_snapshot_that_stays_away_is_called_for_where_one_is_scheduled),
     ("a schedule's role that does not ask for its schedule", put("ScheduleRole", "Condition", to=REMOVED),
      roles.the_role_of_a_schedule_may_invoke_the_function_and_nothing_else),
+    *API_OPTIONAL_FAULTS,
 ]
 
 

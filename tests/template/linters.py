@@ -11,23 +11,28 @@ from resolve import Broken
 ALWAYS_ACCEPTED = {
     "CKV_AWS_18": "access logs of the archive would need a second bucket; CloudTrail data events serve who wants them",
     "CKV_AWS_27": "SQS encrypts the queue with its own key, which checkov does not look for; it holds jobs, no data",
-    "CKV_AWS_115": "partitions and schedules bound what runs at once; a reservation would take from other functions",
-    "CKV_AWS_116": "mappings retry or use their destination; jobs that are given up have a destination, too",
+    "CKV_AWS_115": "partitions, schedules and throttles bound what runs; a reservation would take from other functions",
+    "CKV_AWS_116": "mappings retry or use their destination, jobs that are given up have one; who asks the API waits",
     "CKV_AWS_158": "log lines hold names, offsets and reasons, no record; CloudWatch encrypts them with its own key",
-    "CKV_AWS_173": "the environment holds names and numbers, no secret",
+    "CKV_AWS_173": "environments hold names and numbers; the API's, which holds a secret, is under KmsKeyArn if given",
 }
 ACCEPTED_UNTIL_CHOSEN = ALWAYS_ACCEPTED | {
     "CKV_AWS_117": "the function talks to DynamoDB and S3 alone; a network of its own is the deployer's choice",
     "CKV_AWS_119": "the default is the key that AWS manages; KmsKeyArn brings one's own",
 }
+ACCEPTED_OF_A_MADE_SECRET = ACCEPTED_UNTIL_CHOSEN | {
+    "CKV_AWS_149": "likewise: the default is the key that AWS manages",
+}
 ACCEPTED = {
-    "defaults": ACCEPTED_UNTIL_CHOSEN,
-    "cluster": ACCEPTED_UNTIL_CHOSEN,
-    "products alone": ACCEPTED_UNTIL_CHOSEN,
-    "audits alone": ACCEPTED_UNTIL_CHOSEN,
-    "no archive": ACCEPTED_UNTIL_CHOSEN,
-    "no reports": ACCEPTED_UNTIL_CHOSEN,
-    "all but products": ACCEPTED_UNTIL_CHOSEN,
+    "defaults": ACCEPTED_OF_A_MADE_SECRET,
+    "cluster": ACCEPTED_OF_A_MADE_SECRET,
+    "products alone": ACCEPTED_OF_A_MADE_SECRET,
+    "audits alone": ACCEPTED_OF_A_MADE_SECRET,
+    "no archive": ACCEPTED_OF_A_MADE_SECRET,
+    "no reports": ACCEPTED_OF_A_MADE_SECRET,
+    "all but products": ACCEPTED_OF_A_MADE_SECRET,
+    "requests alone": ACCEPTED_UNTIL_CHOSEN,
+    "requests to Kafka": ACCEPTED_OF_A_MADE_SECRET,
     "everything": ALWAYS_ACCEPTED,
 }
 

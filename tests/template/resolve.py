@@ -59,7 +59,9 @@ def outside_constraints(source, parameters):
         parameter = source["Parameters"][name]
         if "AllowedValues" in parameter and value not in map(str, parameter["AllowedValues"]):
             yield f"{name}: {value!r} is not among its AllowedValues"
-        if "AllowedPattern" in parameter and not re.search(parameter["AllowedPattern"], value):
+        # Of a list, CloudFormation asks it of each value.
+        values = value.split(",") if parameter["Type"] == "CommaDelimitedList" else [value]
+        if "AllowedPattern" in parameter and not all(re.search(parameter["AllowedPattern"], each) for each in values):
             yield f"{name}: {value!r} does not match its AllowedPattern"
         if parameter["Type"] == "Number" and not (
                 parameter.get("MinValue", float(value)) <= float(value) <= parameter.get("MaxValue", float(value))):

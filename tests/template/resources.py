@@ -1,6 +1,7 @@
 """How the checks read resources: by type, by what policies allow; and what several checks know of them."""
 
 import json
+import re
 
 TABLES = ("StateTable", "ViewsTable")
 STORES = (*TABLES, "ArchiveBucket")
@@ -46,6 +47,24 @@ def functions(template):
     return {name: item["Properties"] for name, item in of_type(template, "AWS::Lambda::Function").items()}
 
 
+def apis(template):
+    """The OpenAPI document of each HTTP API."""
+    return {name: item["Properties"]["Body"] for name, item in of_type(template, "AWS::ApiGatewayV2::Api").items()}
+
+
+def operations(api):
+    """What an HTTP API says of each route, such as `GET /health`."""
+    return {
+        f"{method.upper()} {path}": operation
+        for path, methods in api["paths"].items() for method, operation in methods.items()}
+
+
+def stages(template):
+    """The one stage of each HTTP API."""
+    found = [item["Properties"] for item in of_type(template, "AWS::ApiGatewayV2::Stage").values()]
+    return {stage["ApiId"]["Ref"]: stage for stage in found}
+
+
 def lifecycle(template):
     return template["Resources"]["ArchiveBucket"]["Properties"].get("LifecycleConfiguration", {}).get("Rules", [])
 
@@ -89,6 +108,12 @@ def with_policies(stack, role):
     return {"Resources": {role: stack["Resources"][role]} | added}
 
 
+def statements(properties):
+    """All that a role or a policy says."""
+    for policy in properties.get("Policies", [properties]):
+        yield from policy["PolicyDocument"]["Statement"]
+
+
 def readable(resource):
     match resource:
         case {"Fn::GetAtt": [*parts]}:
@@ -96,6 +121,11 @@ def readable(resource):
         case {"Fn::Sub": text}:
             return text.replace("${", "").replace("}", "")
     return resource if isinstance(resource, str) else json.dumps(resource)
+
+
+def named_in(text):
+    """The resources and parameters that a text for Fn::Sub names."""
+    return [part.split(".")[0] for part in re.findall(r"\$\{([^!}][^}]*)\}", text)]
 
 
 def listed(value):

@@ -15,7 +15,7 @@ STORE_ACTIONS = {
         "ArchiveBucket.Arn/quarantine/*": {"s3:PutObject"},
     },
     "ArchiveRole": {
-        "StateTable.Arn": COMMIT | {"dynamodb:Query", "dynamodb:Scan"},
+        "StateTable.Arn": COMMIT | {"dynamodb:BatchWriteItem", "dynamodb:Query", "dynamodb:Scan"},
         "StateTable.Arn/index/board": {"dynamodb:Query"},
         "ViewsTable.Arn": {
             "dynamodb:BatchGetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:Scan", "dynamodb:UpdateItem"},
@@ -23,8 +23,18 @@ STORE_ACTIONS = {
         "ArchiveBucket.Arn": {"s3:ListBucket"},
         f"{QUEUE}.Arn": {"sqs:SendMessage"},
     } | {f"ArchiveBucket.Arn/{folder}*": FILES for folder in ARCHIVED | {"runs/"}},
+    "ApiRole": {
+        "StateTable.Arn": COMMIT | {"dynamodb:Query"},
+        "StateTable.Arn/index/board": {"dynamodb:Query"},
+        "ViewsTable.Arn": {"dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:Query", "dynamodb:UpdateItem"},
+        "ViewsTable.Arn/index/directory": {"dynamodb:Query"},
+        "ViewsTable.Arn/index/ranking": {"dynamodb:Query"},
+    },
     "ScheduleRole": {f"{QUEUE}.Arn": {"sqs:SendMessage"}},
 }
+
+# A write of many items may delete, too: it reaches history alone.
+HISTORY = {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["CATEGORY#*", "SELLER#*"]}}
 
 # Actions for which AWS defines no resource, so that '*' is the narrowest there is.
 WITHOUT_RESOURCE = {
@@ -78,6 +88,13 @@ def a_role_may_what_its_function_does_and_no_more(stack):
                 yield f"{role}: on {resource} it needs {sorted(want - have)}; allow it"
             if have - want:
                 yield f"{role}: on {resource} nobody calls {sorted(have - want)}; take it away, or add to STORE_ACTIONS"
+
+
+def writes_of_many_items_reach_history_alone(stack):
+    for path, statement in allowed(stack):
+        batches = "dynamodb:BatchWriteItem" in listed(statement.get("Action", []))
+        if batches and (statement["Action"] != "dynamodb:BatchWriteItem" or statement.get("Condition") != HISTORY):
+            yield f"{path}: allow dynamodb:BatchWriteItem by a statement of its own, on condition of {HISTORY}"
 
 
 def a_function_has_a_role_of_its_own(stack):

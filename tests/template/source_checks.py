@@ -1,8 +1,12 @@
 """What must hold of the template as written. Every function is a check: it yields what is wrong and what to do."""
 
 import json
+import re
 
 from resources import LIMITS, TABLES, of_type, variables, walk
+
+# The variable whose parameter has the name that the topic has elsewhere.
+NAMED = {"EVENTS_TOPIC": "ActivityTopic"}
 
 
 def every_parameter_says_what_it_is(source):
@@ -19,8 +23,10 @@ def every_number_has_bounds(source):
 
 def no_deployer_can_pass_a_limit_of_lambda(source):
     # An archive takes more memory than Lambda's least: a row group of each view, and a page of each segment.
-    archive = {"ArchiveMemorySize": (512, LIMITS["MemorySize"][1]), "ArchiveTimeout": LIMITS["Timeout"]}
-    for name, (low, high) in (LIMITS | archive).items():
+    others = {
+        "ArchiveMemorySize": (512, LIMITS["MemorySize"][1]), "ArchiveTimeout": LIMITS["Timeout"],
+        "ApiMemorySize": LIMITS["MemorySize"]}
+    for name, (low, high) in (LIMITS | others).items():
         parameter = source["Parameters"].get(name, {})
         if (parameter.get("MinValue"), parameter.get("MaxValue")) != (low, high):
             yield f"parameter {name}: set MinValue {low} and MaxValue {high}, within the limits of Lambda"
@@ -35,11 +41,27 @@ def every_parameter_is_listed_in_one_group(source):
 
 
 def variables_are_set_from_the_parameters_of_their_names(source):
-    for name, function in of_type(source, "AWS::Serverless::Function").items():
+    of_all = {"Globals": {"Properties": source["Globals"]["Function"]}}
+    for name, function in (of_all | of_type(source, "AWS::Serverless::Function")).items():
         for variable, value in variables(function["Properties"]).items():
             parameter = value.get("Ref") if isinstance(value, dict) else None
-            if parameter in source["Parameters"] and parameter != variable.title().replace("_", ""):
-                yield f"{name}: {variable} is set from {parameter}; want the parameter of its own name"
+            wanted = NAMED.get(variable, variable.title().replace("_", ""))
+            if parameter in source["Parameters"] and parameter != wanted:
+                yield f"{name}: {variable} is set from {parameter}; want {wanted}, by its name"
+
+
+def no_origin_can_be_a_wildcard(source):
+    pattern = source["Parameters"]["AllowedOrigins"].get("AllowedPattern", "")
+    for origin in ("*", "https://*", "https://*.example.com", "http://example.com", "null"):
+        if re.search(pattern, origin):
+            yield f"parameter AllowedOrigins takes {origin}: let its AllowedPattern take whole origins by HTTPS alone"
+
+
+def a_secret_is_never_shown(source):
+    if source["Parameters"]["ApiSecret"].get("NoEcho") is not True:
+        yield "parameter ApiSecret: set NoEcho, or everybody who may see the stack sees it"
+    if re.search(source["Parameters"]["ApiSecret"].get("AllowedPattern", ""), "x" * 31):
+        yield "parameter ApiSecret takes 31 characters: let its AllowedPattern take 32 at least"
 
 
 def the_local_stack_can_read_the_tables(source):

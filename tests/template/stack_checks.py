@@ -1,14 +1,14 @@
-"""What must hold of a stack's mappings, functions, alarms, stores and references; policies have role_checks.py.
+"""What must hold of a stack's mappings, functions, alarms, stores and references; policies have role_checks.py, the
+HTTP APIs api_checks.py.
 
 Every function is a check: it yields what is wrong and what to do.
 """
 
 import json
-import re
 
 from resources import (
-    ARCHIVED, LIMITS, QUEUE, STORES, STREAMS, TABLES, beyond_limits, functions, lifecycle, listed, mappings, of_type,
-    schedules, variables, walk)
+    ARCHIVED, LIMITS, QUEUE, STORES, STREAMS, TABLES, beyond_limits, functions, lifecycle, listed, mappings, named_in,
+    of_type, schedules, variables, walk)
 
 MAPPING_ALWAYS = {
     "StartingPosition", "Enabled", "BatchSize", "MaximumBatchingWindowInSeconds",
@@ -18,23 +18,37 @@ MAPPING_ALWAYS = {
 MAPPING_PROVISIONED = {"MaximumRetryAttempts", "MaximumRecordAgeInSeconds", "BisectBatchOnFunctionError"}
 
 SHARED = {
-    "STATE_TABLE", "VIEWS_TABLE", "BUCKET", "KMS_KEY_ARN", "TIME_ZONE", "TOP_N", "ACTIVITY_RETENTION_DAYS",
+    "STATE_TABLE", "VIEWS_TABLE", "TIME_ZONE", "TOP_N", "ACTIVITY_RETENTION_DAYS",
     "METRICS_RETENTION_DAYS", "SALES_RETENTION_DAYS", "TOMBSTONE_RETENTION_DAYS", "PLAN_RETENTION_DAYS",
     "QUARANTINE_RETENTION_DAYS", "CONCURRENCY", "RETRY_MAX_ATTEMPTS", "RETRY_INITIAL_MS", "RETRY_FACTOR",
     "RETRY_CAP_MS", "METRICS_NAMESPACE", "LOG_LEVEL",
 }
+INGESTING = {"SOURCE_EPOCH", "CLOCK_SKEW_HOURS", "STORE_IP_ADDRESS", "STORE_USER_AGENT", "MAX_TAG_SETS"}
 ENVIRONMENT = {
-    "AggregateFunction": SHARED | {
-        "TOPICS", "SOURCE_EPOCH", "DECIMAL_SCALE", "CLOCK_SKEW_HOURS", "STORE_IP_ADDRESS", "STORE_USER_AGENT",
-        "LOW_STOCK_THRESHOLD", "MAX_TAG_SETS",
+    "AggregateFunction": SHARED | INGESTING | {
+        "BUCKET", "KMS_KEY_ARN", "TOPICS", "DECIMAL_SCALE", "LOW_STOCK_THRESHOLD",
     },
-    "ArchiveFunction": SHARED | {"ARCHIVE_ENTITIES", "ARCHIVE_SEGMENTS", "ARCHIVE_READ_UNITS"},
+    "ArchiveFunction": SHARED | {
+        "BUCKET", "KMS_KEY_ARN", "ARCHIVE_ENTITIES", "ARCHIVE_HISTORY", "HISTORY_RETENTION_DAYS", "ARCHIVE_SEGMENTS",
+        "ARCHIVE_READ_UNITS",
+    },
+    "ApiFunction": SHARED | INGESTING | {
+        "API_SECRET", "RATE_LIMIT_PER_MINUTE", "ALLOWED_ORIGINS", "HTTP_LANES", "JWT_ISSUER", "JWT_AUDIENCE",
+        "JWT_APPS_CLAIM", "JWT_JWKS_URL", "KAFKA_BOOTSTRAP_SERVERS", "KAFKA_AUTH", "KAFKA_TLS",
+        "KAFKA_MAX_MESSAGE_BYTES", "EVENTS_TOPIC", "METRICS_TOPIC",
+    },
 }
+# What is there in some deployments alone; api_checks.py says in which.
+OPTIONAL = {"ApiFunction": {"KAFKA_USERNAME", "KAFKA_PASSWORD"}}
 
-# The one index of each table over (board, rank): its name, what it carries, and what is read from it.
+# The indexes of each table, by name: their keys, what they carry, and what is read from them.
+BOARD = {"HASH": ("board", "S"), "RANGE": ("rank", "N")}
 INDEXES = {
-    "StateTable": ("board", "ALL", "low stock"),
-    "ViewsTable": ("ranking", "KEYS_ONLY", "the tops of rankings"),
+    "StateTable": {"board": (BOARD, "ALL", "low stock")},
+    "ViewsTable": {
+        "ranking": (BOARD, "KEYS_ONLY", "the tops of rankings"),
+        "directory": ({"HASH": ("kind", "S"), "RANGE": ("PK", "S")}, "KEYS_ONLY", "lists"),
+    },
 }
 
 # What each schedule asks for, and what all do alike, whenever they do it; their role has role_checks.py.
@@ -150,7 +164,7 @@ def functions_find_their_whole_environment(stack):
         found = variables(functions(stack)[name])
         for variable in sorted(wanted - found.keys()):
             yield f"{name}: {variable} is missing; the function would run without what the deployer set"
-        for variable in sorted(found.keys() - wanted):
+        for variable in sorted(found.keys() - wanted - OPTIONAL.get(name, set())):
             yield f"{name}: {variable} is not known to the checks; add it to ENVIRONMENT, or drop it"
 
 
@@ -244,20 +258,23 @@ def tables_have_the_keys_that_the_ledger_writes(stack):
 
 
 def tables_have_the_indexes_that_are_read(stack):
-    for name, (index, projection, purpose) in INDEXES.items():
+    for name, wanted in INDEXES.items():
         properties = stack["Resources"][name]["Properties"]
         indexes = {index["IndexName"]: index for index in properties.get("GlobalSecondaryIndexes", [])}
-        if list(indexes) != [index]:
-            yield f"{name}: its indexes are {list(indexes)}; want {index} for {purpose}, any other is paid for nothing"
-            continue
+        for index in sorted(indexes.keys() - wanted.keys()):
+            yield f"{name}: nobody reads its index {index}, and it is paid for; take it away, or add it to INDEXES"
         types = {definition["AttributeName"]: definition["AttributeType"]
                  for definition in properties["AttributeDefinitions"]}
-        keys = {key["KeyType"]: (key["AttributeName"], types.get(key["AttributeName"]))
-                for key in indexes[index]["KeySchema"]}
-        if keys != {"HASH": ("board", "S"), "RANGE": ("rank", "N")}:
-            yield f"{name}: the keys of {index} are {keys}; the ledger writes board, a text, and rank, a number"
-        if indexes[index]["Projection"] != {"ProjectionType": projection}:
-            yield f"{name}: {index} carries {indexes[index]['Projection']}; {projection} is what is read from it"
+        for index, (schema, projection, purpose) in wanted.items():
+            if index not in indexes:
+                yield f"{name}: its index {index} is missing, from which {purpose} are read"
+                continue
+            keys = {key["KeyType"]: (key["AttributeName"], types.get(key["AttributeName"]))
+                    for key in indexes[index]["KeySchema"]}
+            if keys != schema:
+                yield f"{name}: the keys of {index} are {keys}; the ledger writes {schema}"
+            if indexes[index]["Projection"] != {"ProjectionType": projection}:
+                yield f"{name}: {index} carries {indexes[index]['Projection']}; {projection} is what is read from it"
 
 
 def the_bucket_keeps_versions_and_its_privacy(stack):
@@ -301,8 +318,10 @@ def every_reference_leads_somewhere(stack):
                 targets = [target]
             case {"Fn::GetAtt": target}:
                 targets = [target[0] if isinstance(target, list) else target.split(".")[0]]
+            case {"Fn::Sub": [text, given]}:
+                targets = [name for name in named_in(text) if name not in given]
             case {"Fn::Sub": text}:
-                targets = [part.split(".")[0] for part in re.findall(r"\$\{([^!}][^}]*)\}", str(text))]
+                targets = named_in(text)
             case {"Type": str(), "DependsOn": target}:
                 targets = listed(target)
             case _:

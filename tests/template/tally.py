@@ -2,6 +2,7 @@
 
 import inspect
 
+import api_checks
 import role_checks
 import source_checks
 import stack_checks
@@ -18,7 +19,7 @@ def checks_of(*modules):
 
 
 SOURCE_CHECKS = checks_of(source_checks)
-STACK_CHECKS = checks_of(stack_checks, role_checks)
+STACK_CHECKS = checks_of(stack_checks, role_checks, api_checks)
 
 
 def claim(check):

@@ -2,6 +2,7 @@
 
 CLUSTER = "arn:aws:kafka:us-east-1:111122223333:cluster/shop/0b3a1f9c-5d0e-4b8f-9c52-0d7e5f1a2b3c-4"
 KEY = "arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+BROKERS = "b-1.shop.c4.kafka.us-east-1.amazonaws.com:9098,b-2.shop.c4.kafka.us-east-1.amazonaws.com:9098"
 BUCKET = "arn:aws:s3:::tidemark-given-up"
 
 PRODUCT_TOPICS = ("CreatedTopic", "UpdatedTopic", "DeletedTopic")
@@ -17,6 +18,13 @@ VARIANTS = {
     "no archive": {"ArchiveSchedule": "", "ArchiveEntities": "false"},
     "no reports": {"ReportSchedule": "", "ArchiveRetentionDays": "365", "QuarantineRetentionDays": "30"},
     "all but products": {"MskClusterArn": CLUSTER} | dict.fromkeys(PRODUCT_TOPICS, ""),
+    "requests alone": {
+        "ApiSecret": "aB3" * 16,
+        "AllowedOrigins": "https://dashboards.example.com",
+        "JwtIssuer": "https://id.example.com/",
+        "JwtAudience": "tidemark",
+    },
+    "requests to Kafka": {"MskClusterArn": CLUSTER, "KafkaBootstrapServers": BROKERS},
     "everything": {
         "MskClusterArn": CLUSTER,
         "CreatedTopic": "shop.created",
@@ -62,9 +70,26 @@ VARIANTS = {
         "UpkeepSchedule": "cron(0/30 6-22 ? * MON-FRI *)",
         "AuditSchedule": "rate(1 day)",
         "ArchiveEntities": "false",
+        "ArchiveHistory": "false",
+        "HistoryRetentionDays": "36500",
         "ArchiveSegments": "64",
         "ArchiveReadUnits": "1000000",
         "ArchiveMemorySize": "10240",
+        "AllowedOrigins": "https://dashboards.example.com,http://localhost:3000",
+        "RateLimitPerMinute": "0",
+        "ApiRequestsPerSecond": "10000",
+        "ApiBurst": "5000",
+        "IngestRequestsPerSecond": "1000",
+        "IngestBurst": "500",
+        "HttpLanes": "64",
+        "ApiMemorySize": "10240",
+        "JwtIssuer": "https://id.example.com/",
+        "JwtAudience": "tidemark",
+        "JwtAppsClaim": "https://example.com/apps",
+        "JwtJwksUrl": "https://id.example.com/keys",
+        "KafkaBootstrapServers": BROKERS,
+        "KafkaAuth": "scram",
+        "KafkaMaxMessageBytes": "8388608",
         "KmsKeyArn": KEY,
         "AlarmTopicArn": "arn:aws:sns:us-east-1:111122223333:on-call",
         "Tracing": "Active",
@@ -78,4 +103,11 @@ REFUSED = {
     "bisecting without provisioned pollers": {"BisectBatchOnFunctionError": "true"},
     "a retry limit that drops records": {"MaximumRetryAttempts": "5", "ProvisionedMode": "true"},
     "a record age that drops records": {"MaximumRecordAgeInSeconds": "3600", "ProvisionedMode": "true"},
+    "writing to Kafka what is not read": {"KafkaBootstrapServers": BROKERS},
+    "writing to a topic that is not read": {
+        "MskClusterArn": CLUSTER, "KafkaBootstrapServers": BROKERS, "ActivityTopic": ""},
+    "writing as nobody knows whom": {"MskClusterArn": CLUSTER, "KafkaBootstrapServers": BROKERS, "KafkaAuth": "scram"},
+    "writing as a role without TLS": {
+        "MskClusterArn": CLUSTER, "KafkaBootstrapServers": BROKERS, "KafkaTls": "false"},
+    "tokens for anybody": {"JwtIssuer": "https://id.example.com/"},
 }

@@ -7,7 +7,7 @@ use tidemark_archive::{Bucket, ObjectStore, Quarantine};
 use tidemark_ledger::dynamo::{DynamoStore, Tables};
 use tidemark_ledger::{Ledger, Store};
 use tidemark_runtime::telemetry::{chain, start_logging};
-use tidemark_runtime::{Clients, Config, call, now_ms};
+use tidemark_runtime::{Clients, Config, call, now_ms, warm};
 use tracing::Instrument;
 
 use crate::raw_body::{RawBody, body};
@@ -30,6 +30,7 @@ pub async fn run() -> Result<(), Error> {
     let quarantine = Quarantine::new(bucket, config.ledger.epoch);
     let ledger = Ledger::new(DynamoStore::new(clients.dynamodb, tables), config.ledger);
     let aggregate = Aggregate::new(ledger, quarantine, config.settings);
+    warm(aggregate.prepare(call(0))).await;
     let (aggregate, namespace) = (&aggregate, config.metrics_namespace.as_str());
     // The handler borrows what lives until the process ends.
     let handler = service_fn(move |event: LambdaEvent<Value>| invoke(aggregate, namespace, event));

@@ -11,12 +11,12 @@ mod lambda;
 mod raw_body;
 mod report;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
 use tidemark_archive::{ArchiveError, ObjectStore, Quarantine};
-use tidemark_ledger::{AppRetention, Call, Ledger, LedgerError, Metered, Receipt, Store, off_thread};
+use tidemark_ledger::{Call, Ledger, LedgerError, Metered, Receipt, Retentions, Store, off_thread};
 use tidemark_model::kafka::InvocationError;
 use tidemark_model::{Batch, Settings, decode};
 use tidemark_runtime::telemetry::chain;
@@ -34,11 +34,8 @@ pub struct Aggregate<S, O> {
     /// How records are decoded; the time is each invocation's, and apps may have retentions of their
     /// own.
     pub settings: Settings,
-    retention: Mutex<Option<(i64, AppRetention)>>,
+    retentions: Retentions,
 }
-
-/// How long retention settings are relied on, in ms.
-const RETENTION_READ_EVERY_MS: i64 = 60_000;
 
 /// An invocation that failed: all of its records will come again.
 #[derive(Debug, thiserror::Error)]
@@ -89,7 +86,7 @@ impl AggregateError {
 impl<S, O> Aggregate<S, O> {
     /// The function.
     pub fn new(ledger: Ledger<S>, quarantine: Quarantine<O>, settings: Settings) -> Self {
-        Self { ledger, quarantine, settings, retention: Mutex::default() }
+        Self { ledger, quarantine, settings, retentions: Retentions::default() }
     }
 }
 
@@ -101,8 +98,11 @@ impl<S: Store, O: ObjectStore> Aggregate<S, O> {
     /// One of the failures, if any; all failures are logged.
     pub async fn handle(&self, payload: Bytes, call: Call) -> (Report, Result<(), AggregateError>) {
         let mut report = Report::default();
-        let settings = match self.settings(call, &mut report).await {
-            Ok(settings) => settings,
+        let settings = match self.retentions.settings(&self.ledger, &self.settings, call).await {
+            Ok(Metered { value, units }) => {
+                report.read_units += units.read;
+                value
+            }
             Err(error) => return (report, Err(error.into())),
         };
         let batches = match off_thread(move || decode(&payload, &settings)).await {
@@ -125,20 +125,12 @@ impl<S: Store, O: ObjectStore> Aggregate<S, O> {
         (report, failure.map_or(Ok(()), Err))
     }
 
-    /// How this invocation's records are decoded.
-    async fn settings(&self, call: Call, report: &mut Report) -> Result<Settings, LedgerError> {
-        let known = self.retention.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let known = known.filter(|(read_ms, _)| call.now_ms - read_ms < RETENTION_READ_EVERY_MS);
-        let apps = match known {
-            Some((_, apps)) => apps,
-            None => {
-                let Metered { value, units } = self.ledger.send(|| self.ledger.store().read_retention(), call).await?;
-                report.read_units += units.read;
-                *self.retention.lock().unwrap_or_else(PoisonError::into_inner) = Some((call.now_ms, value.clone()));
-                value
-            }
-        };
-        Ok(apps.applied_to(&self.settings, call.now_ms))
+    /// Reads ahead what the first invocation would begin with.
+    ///
+    /// # Errors
+    /// If it could not be read, which the first invocation will find out for itself.
+    pub async fn prepare(&self, call: Call) -> Result<(), LedgerError> {
+        self.retentions.settings(&self.ledger, &self.settings, call).await.map(drop)
     }
 
     async fn commit(&self, batch: Batch, call: Call) -> (Arc<Batch>, Receipt, Result<(), AggregateError>) {

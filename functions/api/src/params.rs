@@ -82,6 +82,15 @@ impl Params {
         text.unwrap_or_default()
     }
 
+    /// An id that must be given, of so many bytes at most: none is longer.
+    pub fn id(&mut self, name: &'static str, most: usize) -> String {
+        let id = self.required(name);
+        if id.len() > most {
+            self.refuse(name, format!("is longer than {most} bytes, and so is no id"));
+        }
+        id
+    }
+
     /// A whole number within bounds.
     pub fn number(&mut self, name: &'static str, bounds: RangeInclusive<usize>) -> Option<usize> {
         let text = self.text(name)?;
@@ -133,6 +142,16 @@ impl Params {
             self.refuse("startTime", "is not before endTime");
         } else if end_ms.saturating_sub(start_ms) > RANGE_DAYS * time::DAY_MS {
             self.refuse("startTime", format!("is more than {RANGE_DAYS} days before endTime; ask for less at once"));
+        }
+        Range { start_ms, end_ms }
+    }
+
+    /// The range from `startTime` to `endTime`, open where they are not given.
+    pub fn open_range(&mut self) -> Range {
+        let end_ms = self.time("endTime").unwrap_or(time::LATEST_MS);
+        let start_ms = self.time("startTime").unwrap_or(0);
+        if start_ms >= end_ms {
+            self.refuse("startTime", "is not before endTime");
         }
         Range { start_ms, end_ms }
     }

@@ -7,10 +7,15 @@ use sha2::Sha256;
 #[derive(Clone)]
 pub struct Secret(Hmac<Sha256>);
 
-/// Characters that a secret has at least.
-pub(crate) const LEAST: usize = 32;
+/// Characters that a deployment's secret has at least.
+pub const LEAST: usize = 32;
 
 impl Secret {
+    /// The key that hashes API keys; `None` if the deployment's secret is too short.
+    pub fn of_keys(secret: &str) -> Option<Self> {
+        Self::derive(secret, "api keys")
+    }
+
     /// The key of a purpose; `None` if the deployment's secret is too short to be one.
     pub fn derive(secret: &str, purpose: &str) -> Option<Self> {
         let derived = Self::of(secret.as_bytes()).filter(|_| secret.len() >= LEAST)?.hash(&[purpose.as_bytes()]);

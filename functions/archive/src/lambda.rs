@@ -7,9 +7,9 @@ use serde_json::Value;
 use tidemark_archive::Bucket;
 use tidemark_archive::manifest::Manifest;
 use tidemark_ledger::dynamo::{DynamoStore, Tables};
-use tidemark_ledger::{Audit, AuditOptions, Call, Ledger};
+use tidemark_ledger::{Audit, AuditOptions, Call, Ledger, Store};
 use tidemark_runtime::telemetry::{chain, start_logging};
-use tidemark_runtime::{Clients, Config, call, now_ms};
+use tidemark_runtime::{Clients, Config, call, now_ms, warm};
 use tracing::Instrument;
 
 use crate::emf::Stamp;
@@ -51,6 +51,7 @@ pub async fn run() -> Result<(), Error> {
         objects: Bucket::new(clients.s3, config.bucket, config.kms_key),
         options,
     };
+    warm(archive.ledger.store().read_retention()).await;
     let (archive, namespace) = (&archive, config.metrics_namespace.as_str());
     // The handler borrows what lives until the process ends.
     let handler = service_fn(move |event: LambdaEvent<Value>| invoke(archive, namespace, event));

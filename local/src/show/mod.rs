@@ -1,6 +1,7 @@
 //! The run for people: tables, costs, and how to go on.
 
 mod audit;
+mod keys;
 mod quarantine;
 
 use std::cmp::Reverse;
@@ -22,6 +23,7 @@ use crate::serve::Served;
 use crate::stack::{BUCKET, Stack};
 
 pub use audit::{audit, rebuilt};
+pub use keys::{issued, keys, revoked};
 pub use quarantine::{quarantine, redriven, set_aside};
 
 /// Rows of a table that are shown.
@@ -143,7 +145,8 @@ pub fn serving(stack: &Stack, served: &Served) -> String {
          curl -H 'X-Api-Key: {key}' '{url}/analytics/sellers?limit=3'\n\nIn two other terminals:\n  \
          cargo lambda watch --env-file events/local.env \\\n    \
          --env-var AWS_ENDPOINT_URL_DYNAMODB={dynamodb} --env-var AWS_ENDPOINT_URL_S3={s3}\n  \
-         cargo lambda invoke aggregate --data-file events/products.json\n\nCtrl-C stops.\n"
+         cargo lambda invoke aggregate --data-file events/products.json\n  \
+         cargo lambda invoke api --data-file events/api-sellers.json\n\nCtrl-C stops.\n"
     )
 }
 

@@ -24,6 +24,7 @@ mod plan;
 mod rankings;
 mod redrive;
 mod requests;
+mod retention;
 mod rows;
 mod store;
 mod sweep;
@@ -41,6 +42,7 @@ pub use plan::{MAX_PLAN_BYTES, Plan};
 pub use rankings::Refreshed;
 pub use redrive::Redriven;
 pub use requests::Retry;
+pub use retention::Retentions;
 pub use store::{
     Answer, AppRetention, ConflictPage, Floor, Marks, Metered, Page, PlanPage, Row, RowPage, Segment, StatePage, Store,
     Units, Written, WrittenPlan,

@@ -13,12 +13,14 @@ use compact_str::{CompactString, format_compact};
 use serde::{Deserialize, Serialize};
 
 use crate::cloud_event::{self, Envelope};
-use crate::field::{ID_LIMIT, id, within};
+use crate::field::{id, within};
 use crate::fingerprint::{Json, digest, fingerprint};
 use crate::raw::{Object, Raw};
 use crate::stream::{Accepted, Input, Route, Said, Stream, parse};
 use crate::time::{self, DAY_MS, Day};
 use crate::{Change, Key, Settings, State, Version};
+
+pub use crate::field::ID_LIMIT;
 
 /// The stream of tracked events.
 pub const TRACKED: Stream =
@@ -29,9 +31,11 @@ pub const USER_EVENTS: Stream =
     Stream { name: "user-events", topics: &["user-events"], decode: decode_user_event, route: route_user_event };
 
 /// Apps, types, names and ids are parts of keys: with these limits no key grows too long.
-pub(crate) const APP_LIMIT: usize = 128;
-const TYPE_LIMIT: usize = 100;
-const NAME_LIMIT: usize = 200;
+pub const APP_LIMIT: usize = 128;
+/// See [`APP_LIMIT`].
+pub const TYPE_LIMIT: usize = 100;
+/// See [`APP_LIMIT`].
+pub const NAME_LIMIT: usize = 200;
 /// Keeps an item and a plan under 400 KB, where a plan may hold an event before and after.
 const PROPERTIES_LIMIT: usize = 128 << 10;
 /// Longer addresses and user agents are not stored.

@@ -13,7 +13,7 @@ pub(crate) const PRICE_LIMIT: Decimal = Decimal::whole(1_000_000_000_000);
 pub(crate) const QUANTITY_LIMIT: i64 = 1_000_000_000;
 pub(crate) const VALUE_LIMIT: Decimal = Decimal::whole(1_000_000_000_000_000);
 /// DynamoDB allows 2048 bytes of partition key; escaping takes up to three for one.
-pub(crate) const ID_LIMIT: usize = 512;
+pub const ID_LIMIT: usize = 512;
 
 /// Refuses a text that is too long.
 pub(crate) fn within(field: &str, text: &str, limit: usize) -> Result<(), String> {

@@ -38,6 +38,11 @@ impl RequestId {
     pub fn random(bits: u128) -> Self {
         Self { digest: digest(["random", &bits.to_string()]), may_come_again: false }
     }
+
+    /// What names the value at a place in the request, if it has no id of its own and the request may come again.
+    pub fn id_of(&self, index: usize) -> Option<CompactString> {
+        self.may_come_again.then(|| digest([self.digest.as_str(), &index.to_string()]))
+    }
 }
 
 /// What a request comes to.
@@ -59,7 +64,7 @@ pub fn ingest<V: AsRef<[u8]>>(
     may_tell: impl Fn(&str) -> bool,
 ) -> Ingested {
     let (mut said, mut results) = (Said::default(), Vec::with_capacity(values.len()));
-    for (index, value) in (0..).zip(values) {
+    for (index, value) in values.iter().enumerate() {
         let before = (said.changes.len(), said.points.len());
         let result = read(stream, index, value.as_ref(), request, settings, &mut said).and_then(|accepted| {
             let changes = said.changes.iter().skip(before.0).filter_map(|change| app(&change.state));
@@ -83,14 +88,14 @@ pub fn ingest<V: AsRef<[u8]>>(
 
 fn read(
     stream: &Stream,
-    index: i64,
+    index: usize,
     value: &[u8],
     request: &RequestId,
     settings: &Settings,
     said: &mut Said,
 ) -> Result<Accepted, String> {
-    let record = RawRecord::requested(index, settings.now_ms);
-    let id = request.may_come_again.then(|| digest([request.digest.as_str(), &index.to_string()]));
+    let record = RawRecord::requested(i64::try_from(index).unwrap_or(i64::MAX), settings.now_ms);
+    let id = request.id_of(index);
     (stream.decode)(&Input { record: &record, value: Some(value), settings, given_id: id.as_deref() }, said)
 }
 

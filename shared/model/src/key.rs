@@ -53,6 +53,14 @@ impl Key {
         Self { pk: joined(pk), sk: joined(sk) }
     }
 
+    /// A key right behind those whose sort keys begin with these parts, and before every other that comes later.
+    pub fn behind(pk: &[&str], sk: &[&str]) -> Self {
+        let mut key = Self::parts(pk, sk);
+        // Follows `#`.
+        key.sk.push('$');
+        key
+    }
+
     /// The parts that [`Key::parts`] was given for the partition key.
     pub fn pk_parts(&self) -> Vec<CompactString> {
         self.pk.split('#').filter_map(unescaped).collect()
@@ -139,6 +147,10 @@ mod tests {
             prop_assert_eq!(key.id("SELLER", "X"), Some(CompactString::from(id.as_str())));
             prop_assert_eq!(key.pk.matches('#').count(), 1);
             prop_assert_eq!(key == Key::of("SELLER", &other, "X"), id == other);
+            let (of_id, of_other) = (Key::parts(&["P"], &[&id, "X"]), Key::parts(&["P"], &[&other, "X"]));
+            let under = Key::parts(&["P"], &[&id, ""])..Key::behind(&["P"], &[&id]);
+            prop_assert!(under.contains(&of_id));
+            prop_assert_eq!(under.contains(&of_other), id == other);
         }
     }
 }

@@ -25,8 +25,10 @@ use crate::{Change, Decimal, Key, Known, State, Transition, Version};
 /// The stream of metrics.
 pub const STREAM: Stream = Stream { name: "metrics", topics: &["analytics.metrics"], decode, route };
 
-const NAME_LIMIT: usize = 200;
-const TYPE_LIMIT: usize = 32;
+/// Bytes of a metric's name at most.
+pub const NAME_LIMIT: usize = 200;
+/// Bytes of a metric's type at most.
+pub const TYPE_LIMIT: usize = 32;
 /// Tags of one point at most.
 const TAGS_LIMIT: usize = 64;
 /// DynamoDB's limit of a sort key.
@@ -84,6 +86,15 @@ pub struct Sample {
 /// The tag sets that a metric was admitted on a day. Only grows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TagSets {
+    /// The app; empty in states of releases that did not say it.
+    #[serde(default, skip_serializing_if = "CompactString::is_empty")]
+    pub app: CompactString,
+    /// The metric, likewise.
+    #[serde(default, skip_serializing_if = "CompactString::is_empty")]
+    pub metric: CompactString,
+    /// The date, likewise.
+    #[serde(default, skip_serializing_if = "CompactString::is_empty")]
+    pub date: CompactString,
     /// Hashes of the sets, ascending. Should two sets share one, both are admitted.
     pub sets: Vec<u32>,
     /// When that may be forgotten, in ms since 1970.
@@ -136,8 +147,10 @@ impl TagSets {
 /// The series that a state wants to count for, each with its day and when the last of its windows may be forgotten,
 /// in ms since 1970.
 pub fn wanted(state: &State) -> impl Iterator<Item = (&Series, &Day, i64)> {
+    // The same as a point's, so that it is one time for all of a day.
+    let ends = |sample: &Sample| sample.day.end_ms.saturating_add(sample.expires.saturating_sub(sample.at));
     let (sample, strands) = match state {
-        State::Sample(sample) => (Some((&sample.series, &sample.day, sample.expires + DAY_MS)), &[][..]),
+        State::Sample(sample) => (Some((&sample.series, &sample.day, ends(sample))), &[][..]),
         State::Parcel(parcel) => (None, &*parcel.strands),
         _ => (None, &[][..]),
     };
@@ -159,40 +172,43 @@ impl<'a> Admission<'a> {
     /// The steps that admit what may still be admitted. They must have been taken before anything of
     /// these series is counted.
     pub fn steps<'b>(&self, wanted: impl IntoIterator<Item = (&'b Series, &'b Day, i64)>) -> Vec<Transition> {
-        let mut missing: Map<Key, (Vec<u32>, i64)> = Map::default();
+        let mut missing: Map<Key, TagSets> = Map::default();
         for (series, day, expires) in wanted {
             let key = TagSets::key(series, day);
             let hash = series.hash();
             if self.sets(&key).binary_search(&hash).is_err() {
-                let entry = missing.entry(key).or_insert_with(|| (Vec::new(), expires));
-                entry.0.push(hash);
-                entry.1 = entry.1.max(expires);
+                let (app, metric) = (series.app.clone(), series.metric.clone());
+                let none = || TagSets { app, metric, date: day.date.clone(), sets: Vec::new(), expires };
+                let entry = missing.entry(key).or_insert_with(none);
+                entry.sets.push(hash);
+                entry.expires = entry.expires.max(expires);
             }
         }
         let mut steps: Vec<Transition> =
-            missing.into_iter().filter_map(|(key, (hashes, expires))| self.step(key, hashes, expires)).collect();
+            missing.into_iter().filter_map(|(key, missing)| self.step(key, missing)).collect();
         steps.sort_unstable_by(|a, b| a.key.cmp(&b.key));
         steps
     }
 
-    fn step(&self, key: Key, mut hashes: Vec<u32>, expires: i64) -> Option<Transition> {
-        hashes.sort_unstable();
-        hashes.dedup();
+    fn step(&self, key: Key, mut missing: TagSets) -> Option<Transition> {
+        missing.sets.sort_unstable();
+        missing.sets.dedup();
         let before = self.known.get(&key);
         let mut sets = self.sets(&key).to_vec();
         let stored = before.and_then(|known| known.state.expires());
-        hashes.truncate(self.most.saturating_sub(sets.len()));
-        if hashes.is_empty() {
+        missing.sets.truncate(self.most.saturating_sub(sets.len()));
+        if missing.sets.is_empty() {
             return None;
         }
-        sets.append(&mut hashes);
+        sets.append(&mut missing.sets);
         sets.sort_unstable();
+        let expires = stored.map_or(missing.expires, |stored| stored.max(missing.expires));
         Some(Transition {
             key,
             counter: before.map_or(0, |known| known.counter),
             version: Version { major: sets.len() as i64, minor: 0, tie: 0 },
             before: before.map(|known| known.state.clone()),
-            after: State::TagSets(TagSets { sets, expires: stored.map_or(expires, |stored| stored.max(expires)) }),
+            after: State::TagSets(TagSets { sets, expires, ..missing }),
         })
     }
 

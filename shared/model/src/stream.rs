@@ -263,7 +263,7 @@ impl Retention {
 /// # Errors
 /// The reason why it cannot be read.
 pub fn parse<'a, T: Deserialize<'a>>(value: &'a [u8]) -> Result<T, String> {
-    if is_too_deep(value) {
+    if is_deeper(value, MAX_DEPTH) {
         return Err(format!("JSON is nested deeper than {MAX_DEPTH} levels"));
     }
     sonic_rs::from_str(utf8(value)?).map_err(|e| first_line(&e))
@@ -281,13 +281,11 @@ pub(crate) fn first_line(error: &sonic_rs::Error) -> String {
 
 /// As deep as the usual parsers go.
 const MAX_DEPTH: usize = 128;
-/// So short a text cannot nest deeply enough to hurt: its recursion takes a fraction of a stack.
-const ALWAYS_SHALLOW: usize = 1024;
 
-/// Whether JSON is nested deeper than any honest record: the parser skips what it does not need by
-/// recursion, without a limit, and a stack overflow would kill the process again and again.
-fn is_too_deep(json: &[u8]) -> bool {
-    if json.len() <= ALWAYS_SHALLOW || openings(json) <= MAX_DEPTH {
+/// Whether JSON is nested deeper than so many levels, which any honest record is not: the parser skips what it does
+/// not need by recursion, without a limit, and a stack overflow would kill the process again and again.
+pub fn is_deeper(json: &[u8], levels: usize) -> bool {
+    if openings(json) <= levels {
         return false;
     }
     let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
@@ -300,7 +298,7 @@ fn is_too_deep(json: &[u8]) -> bool {
             b'}' | b']' if !in_string => depth = depth.saturating_sub(1),
             _ => {}
         }
-        if depth > MAX_DEPTH {
+        if depth > levels {
             return true;
         }
     }
@@ -339,7 +337,6 @@ mod tests {
     #[test]
     fn depth_is_counted_outside_of_strings() {
         let nested = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
-        let padded = |json: String| format!("{json}{}", " ".repeat(ALWAYS_SHALLOW));
         for (json, expected) in [
             (nested(128), false),
             (nested(129), true),
@@ -348,7 +345,7 @@ mod tests {
             (format!("\"\\\"{}\"", "[".repeat(500)), false),
             (format!("\"\\\\\"{}", "[".repeat(500)), true),
         ] {
-            assert_eq!(is_too_deep(padded(json.clone()).as_bytes()), expected, "{json}");
+            assert_eq!(is_deeper(json.as_bytes(), MAX_DEPTH), expected, "{json}");
         }
     }
 }

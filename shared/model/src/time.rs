@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use compact_str::{CompactString, format_compact};
 use jiff::Timestamp;
-use jiff::civil::DateTime;
+use jiff::civil::{Date, DateTime, Time};
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
@@ -76,9 +76,18 @@ impl Zone {
             return Day { date: format_compact!("{date}"), end_ms };
         }
         let date = self.0.to_datetime(timestamp(ms)).date();
-        let midnight = date.tomorrow().map(|next| next.to_datetime(jiff::civil::Time::midnight()));
-        let end = midnight.and_then(|midnight| self.0.to_timestamp(midnight));
-        Day { date: format_compact!("{date}"), end_ms: end.map_or(LATEST_MS + 1, |end| end.as_millisecond()) }
+        let end_ms = date.tomorrow().ok().and_then(|next| self.begins(next));
+        Day { date: format_compact!("{date}"), end_ms: end_ms.unwrap_or(LATEST_MS + 1) }
+    }
+
+    /// When the day that a time falls on began.
+    pub fn day_start(&self, ms: i64) -> i64 {
+        self.begins(self.0.to_datetime(timestamp(ms)).date()).unwrap_or(EARLIEST_MS)
+    }
+
+    /// When a date begins; where clocks change at midnight, that is at one.
+    fn begins(&self, date: Date) -> Option<i64> {
+        self.0.to_timestamp(date.to_datetime(Time::midnight())).ok().map(Timestamp::as_millisecond)
     }
 }
 
@@ -185,6 +194,7 @@ mod tests {
             let started = zone.parse::<Zone>().unwrap().day(day.end_ms - hours * hour);
             let before = zone.parse::<Zone>().unwrap().day(day.end_ms - hours * hour - 1);
             assert_eq!((started.date == day.date, before.date == day.date), (true, false), "{zone} {time} {hours}");
+            assert_eq!(zone.parse::<Zone>().unwrap().day_start(ms), day.end_ms - hours * hour, "{zone} {time}");
         }
         assert!("Mars/Olympus".parse::<Zone>().is_err());
     }

@@ -149,14 +149,23 @@ impl Config {
     }
 }
 
-struct Source<'a, F>(&'a F);
+/// Where variables are read from, by name.
+pub struct Source<'a, F>(pub &'a F);
 
 impl<F: Fn(&str) -> Option<String>> Source<'_, F> {
-    fn required(&self, name: &'static str) -> Result<String, ConfigError> {
+    /// What must be set.
+    ///
+    /// # Errors
+    /// Where it is missing or empty.
+    pub fn required(&self, name: &'static str) -> Result<String, ConfigError> {
         (self.0)(name).filter(|value| !value.is_empty()).ok_or(ConfigError::Missing(name))
     }
 
-    fn within<T>(
+    /// What has a default and bounds, both of which it takes.
+    ///
+    /// # Errors
+    /// Where it is no such value or beyond them.
+    pub fn within<T>(
         &self,
         name: &'static str,
         default: T,
@@ -174,7 +183,11 @@ impl<F: Fn(&str) -> Option<String>> Source<'_, F> {
         }
     }
 
-    fn flag(&self, name: &'static str, default: bool) -> Result<bool, ConfigError> {
+    /// `true` or `false`.
+    ///
+    /// # Errors
+    /// Where it is neither.
+    pub fn flag(&self, name: &'static str, default: bool) -> Result<bool, ConfigError> {
         match (self.0)(name) {
             Some(_) => self.parsed(name, "true or false"),
             None => Ok(default),

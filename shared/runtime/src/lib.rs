@@ -5,13 +5,16 @@
 mod call;
 pub mod clients;
 pub mod config;
+pub mod https;
 pub mod telemetry;
+mod warm;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 pub use call::call;
 pub use clients::Clients;
 pub use config::{Config, ConfigError};
+pub use warm::warm;
 
 /// The time, in ms since 1970.
 pub fn now_ms() -> i64 {

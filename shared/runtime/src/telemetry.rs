@@ -4,22 +4,21 @@
 //! Source: CloudWatch user guide, "Embedded metric format specification".
 
 use serde_json::{Map, Value, json};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
-/// Starts logging, once, from a level on; `RUST_LOG` overrides it.
+/// Starts logging, once, from a level on. `RUST_LOG` overrides it, by levels and `target=level` pairs; these are no
+/// patterns of spans and fields, whose parser would be half a megabyte of each function.
 pub fn start_logging<W>(writer: W, level: &str)
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    let filter = EnvFilter::new(std::env::var("RUST_LOG").unwrap_or_else(|_| level.to_owned()));
-    let _already_started = tracing_subscriber::fmt()
-        .json()
-        .flatten_event(true)
-        .with_span_list(false)
-        .with_env_filter(filter)
-        .with_writer(writer)
-        .try_init();
+    let said = std::env::var("RUST_LOG").unwrap_or_else(|_| level.to_owned());
+    let filter: Targets = said.parse().unwrap_or_else(|_| Targets::new().with_default(tracing::Level::INFO));
+    let lines = tracing_subscriber::fmt::layer().json().flatten_event(true).with_span_list(false).with_writer(writer);
+    let _already_started = tracing_subscriber::registry().with(lines).with(filter).try_init();
 }
 
 /// A metric's unit, in CloudWatch's words.

@@ -41,7 +41,6 @@ pub(super) fn all(large: bool) -> Vec<(&'static str, Scenario)> {
     let three_lanes = || one(lanes(&[&[told(0, 1)], &[told(0, 2)], &[told(0, 3)]]));
     let points = || lanes(&[&[Point, told(0, 1), Point]]);
     let points_beside = || lanes(&[&[Point, told(0, 1), Point], &[told(0, 2)]]);
-    let shared = || lanes(&[&[told(0, 1), told(1, 1)], &[told(0, 1)]]);
     let key = |offset| Redrive { key: 1, lane: 0, offset };
 
     let mut scenarios = vec![
@@ -58,7 +57,8 @@ pub(super) fn all(large: bool) -> Vec<(&'static str, Scenario)> {
         ("a split batch, late requests", late(split(points()))),
         ("a split batch beside another lane", split(one(points_beside()))),
         ("a batch given up", given_up(points())),
-        ("two lanes of many writers, one request on both", given_up(shared())),
+        ("a lane of many writers", given_up(two_entities())),
+        ("a request on two lanes", late(lanes(&[&[told(0, 1)], &[told(0, 1)]]))),
         ("a redrive of what was set aside or given up", given_up(lanes(&[&[Aside, Point], &[key(0)]]))),
         ("a redrive beside a split batch", split(lanes(&[&[Point, Aside], &[key(1)]]))),
         ("a redrive, twice, of what was set aside", given_up(one(lanes(&[&[Point, Aside], &[key(1)], &[key(1)]])))),
@@ -73,6 +73,7 @@ pub(super) fn all(large: bool) -> Vec<(&'static str, Scenario)> {
             ("a split batch, replayed, late requests", late(split(replayed(points())))),
             ("a split batch beside another lane, overlapping", split(points_beside())),
             ("a batch given up, late requests", late(given_up(points()))),
+            ("two lanes of many writers", given_up(lanes(&[&[told(0, 1), told(1, 1)], &[told(0, 1)]]))),
             ("a redrive, twice, overlapping", given_up(lanes(&[&[Point, Aside], &[key(1)], &[key(1)]]))),
         ]);
     }

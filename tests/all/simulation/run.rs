@@ -101,9 +101,13 @@ impl Run {
             deadline: often(500),
             archive: often(20),
         };
+        let sent = sent(&mut rng);
+        let mut by_kafka = sent.clone();
+        let requests = requests(&mut by_kafka, &mut rng);
         let options = Options {
             concurrency: rng.usize(1..6),
-            plan_bytes: rng.choice([360, 1_000, 400_000]).unwrap(),
+            // A parcel is not divided.
+            plan_bytes: rng.choice([if requests.is_empty() { 360 } else { 700 }, 1_000, 400_000]).unwrap(),
             top: rng.usize(1..4),
             http_lanes: rng.u16(1..4),
             ..options(seed)
@@ -111,9 +115,6 @@ impl Run {
         let max_tag_sets = rng.choice([1, 2, 1_000]).unwrap();
         let quarantine_retention_ms = rng.choice([1, 90]).unwrap() * DAY_MS;
         let settings = Settings { now_ms: NOW_MS, max_tag_sets, quarantine_retention_ms, ..Settings::default() };
-        let sent = sent(&mut rng);
-        let mut by_kafka = sent.clone();
-        let requests = requests(&mut by_kafka, &mut rng);
         let partitions = partitions(&by_kafka, &mut rng);
         world.lock().unwrap().note(format!("{} values, {chances:?}, {options:?}, tag sets {max_tag_sets}", sent.len()));
         let ages = rng.u8(..4) == 0;

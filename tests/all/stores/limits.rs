@@ -219,7 +219,7 @@ async fn writes_are_metered_by_the_kilobyte(place: Place) {
     assert_eq!(write_units(&place, &lane, 100).await, 1.0);
     assert_eq!(write_units(&place, &lane, 10_000).await, 10.0);
     assert_eq!(write_units(&place, &lane, 100).await, 10.0, "the larger one of before and after");
-    let key = Key::of("UNITS", "1", CURRENT);
+    let key = Key::of("UNITS", "1", "WINDOW");
     for seq in [1, 1] {
         let added = place.store.add_row(&lane, seq, &key, &measures(&[("a", "1")]), None).await.unwrap();
         assert_eq!(added.units.write, 1.0, "a refused condition costs what the write would");

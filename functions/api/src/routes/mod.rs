@@ -1,10 +1,16 @@
 //! The routes, one file for each kind of thing.
 
+mod apps;
+mod dashboards;
 mod description;
 mod health;
+mod ingest;
+mod known;
 mod listed;
 mod monitoring;
 mod sellers;
+mod series;
+mod timelines;
 
 use std::sync::Arc;
 
@@ -20,7 +26,14 @@ pub use description::openapi;
 
 /// The routes that need a caller.
 fn guarded() -> OpenApiRouter<Arc<Api>> {
-    OpenApiRouter::new().merge(monitoring::routes()).merge(sellers::routes())
+    OpenApiRouter::new()
+        .merge(monitoring::routes())
+        .merge(sellers::routes())
+        .merge(ingest::routes())
+        .merge(timelines::routes())
+        .merge(series::routes())
+        .merge(dashboards::routes())
+        .merge(apps::routes())
 }
 
 /// The routes that anybody may ask for. They say so by `security(())`.

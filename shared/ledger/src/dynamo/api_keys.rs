@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use aws_sdk_dynamodb::primitives::Blob;
-use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity};
 use tidemark_model::Key;
 
 use super::DynamoStore;
-use super::item::{Item, Reading, key_item, number, string};
-use crate::{Answer, Metered, StoreError};
+use super::error::store_error;
+use super::item::{Item, Reading, key_item, number, read_units, string};
+use crate::{Answer, Metered, StoreError, Units};
 
 const PARTITION: &str = "APIKEYS";
 const PREFIX: &str = "tm_";
@@ -114,11 +115,39 @@ impl DynamoStore {
     pub async fn api_key(&self, id: &str) -> Answer<Option<ApiKey>> {
         // No item has an empty sort key or one beyond the store's limit, and asking for one is an error.
         if id.is_empty() || id.len() > 64 {
-            return Ok(Metered { value: None, units: crate::Units::default() });
+            return Ok(Metered { value: None, units: Units::default() });
         }
         let Metered { value, units } = self.get_state_item(&place(id)).await?;
         let value = value.map(|item| self.read_key(&item)).transpose()?;
         Ok(Metered { value, units })
+    }
+
+    /// All keys, the ended ones included, in the order of their ids.
+    ///
+    /// # Errors
+    /// If a request fails or an item cannot be read.
+    pub async fn api_keys(&self) -> Answer<Vec<ApiKey>> {
+        let table = self.tables.state.as_str();
+        let mut pages = self
+            .client
+            .query()
+            .table_name(table)
+            .key_condition_expression("#pk = :pk")
+            .expression_attribute_names("#pk", "PK")
+            .expression_attribute_values(":pk", string(PARTITION))
+            .consistent_read(true)
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .into_paginator()
+            .send();
+        let (mut keys, mut units) = (Vec::new(), Units::default());
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|e| store_error("Query", table, e))?;
+            units += read_units(page.consumed_capacity());
+            for item in page.items() {
+                keys.push(self.read_key(item)?);
+            }
+        }
+        Ok(Metered { value: keys, units })
     }
 
     /// Writes a key, in the place of one of its id.

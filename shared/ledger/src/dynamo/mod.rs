@@ -13,6 +13,7 @@
 //! | retention (state) | `SETTINGS` | `RETENTION` | `activity`, `metrics`: maps from app to days |
 //! | row (views) | as the view says | as the view says | one number per measure, `TTL`, `board` and `rank` if ranked, `kind` if listed in the directory, marks |
 //! | API key (state) | `APIKEYS` | `{id}` | `hash`, `name`, `scopes`, `apps` if not all, `created`, `expires`, `per_minute` |
+//! | limit (state) | `LIMIT#{caller}` | `{start of the minute in ms}` | `used` requests that are leased, `TTL` |
 //!
 //! A mark is a number under `~{lane}`: the seq of the lane's last plan that changed the item. A row
 //! that competes in a ranking keeps under `^{lane}` what it read before that plan's addition. The audit
@@ -25,6 +26,7 @@ mod error;
 mod health;
 mod item;
 mod lanes;
+mod leases;
 mod plans;
 mod query;
 mod read;
@@ -33,6 +35,7 @@ mod scan;
 mod settings;
 
 pub use api_keys::{ApiKey, Apps, Scope};
+pub use leases::Leased;
 pub use query::Span;
 pub use read::Place;
 

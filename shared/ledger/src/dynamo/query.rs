@@ -1,14 +1,15 @@
-//! What dashboards read: single rows, spans of partitions, pages of the directory.
+//! What dashboards read: single rows, spans of partitions, pages of the directory, timelines.
 
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::ReturnConsumedCapacity;
 use tidemark_model::views::{CURRENT, directory_of};
-use tidemark_model::{Key, Measures};
+use tidemark_model::{Key, Known, Measures};
 
 use super::DynamoStore;
+use super::entities::read_known;
 use super::error::store_error;
-use super::item::{Reading, key_item, read_units, string};
+use super::item::{Item, Reading, key_item, read_units, string};
 use super::rows::{KIND, read_keyed_row, read_row};
 use crate::{Answer, Metered, Units};
 
@@ -25,6 +26,20 @@ pub struct Span {
     pub backwards: bool,
     /// How many items at most.
     pub most: usize,
+}
+
+impl Span {
+    /// From one key to another of the same partition.
+    pub fn between((from, to): (Key, Key), most: usize) -> Self {
+        let Key { pk, sk } = from;
+        Self { pk: pk.into(), from: sk.into(), to: to.sk.into(), backwards: false, most }
+    }
+
+    /// The span read from its end.
+    #[must_use]
+    pub fn backwards(self) -> Self {
+        Self { backwards: true, ..self }
+    }
 }
 
 impl DynamoStore {
@@ -77,35 +92,84 @@ impl DynamoStore {
         let (mut rows, mut units, mut after) = (Vec::new(), Units::default(), None);
         loop {
             let left = span.most.saturating_sub(rows.len());
-            let page = self
-                .client
-                .query()
-                .table_name(table)
-                .key_condition_expression("#pk = :pk AND #sk BETWEEN :from AND :to")
-                .expression_attribute_names("#pk", "PK")
-                .expression_attribute_names("#sk", "SK")
-                .expression_attribute_values(":pk", string(&span.pk))
-                .expression_attribute_values(":from", string(&span.from))
-                .expression_attribute_values(":to", string(&span.to))
-                .scan_index_forward(!span.backwards)
-                .consistent_read(consistent)
-                .limit(i32::try_from(left).unwrap_or(i32::MAX))
-                .set_exclusive_start_key(after.take())
-                .return_consumed_capacity(ReturnConsumedCapacity::Total)
-                .send()
-                .await
-                .map_err(|e| store_error("Query", table, e))?;
-            units += read_units(page.consumed_capacity());
-            for item in page.items() {
+            let page = self.query(table, span, left, after.as_deref(), consistent).await?;
+            units += page.units;
+            for item in &page.value.0 {
                 rows.push(read_keyed_row(Reading { table, item })?);
             }
-            after = page.last_evaluated_key;
+            after = page.value.1;
             if after.is_none() || rows.len() >= span.most {
                 break;
             }
         }
-        let next = after.map(|item| Reading { table, item: &item }.key()).transpose()?.map(|key| key.sk.to_string());
+        Ok(Metered { value: (rows, after), units })
+    }
+
+    /// The rows of a span as far as one request shows them, which is 1 MB at most; and the sort key to go on after,
+    /// if there may be more.
+    ///
+    /// # Errors
+    /// If the request fails or an item cannot be read.
+    pub async fn page(&self, span: &Span, after: Option<&str>) -> Answer<(Vec<(Key, Measures)>, Option<String>)> {
+        let table = self.tables.views.as_str();
+        let Metered { value: (items, next), units } = self.query(table, span, span.most, after, false).await?;
+        let rows = items.iter().map(|item| read_keyed_row(Reading { table, item })).collect::<Result<_, _>>()?;
         Ok(Metered { value: (rows, next), units })
+    }
+
+    /// The entities of a span of the state table, likewise, strongly consistent.
+    ///
+    /// # Errors
+    /// If the request fails or an item cannot be read.
+    pub async fn entities(&self, span: &Span, after: Option<&str>) -> Answer<(Vec<(Key, Known)>, Option<String>)> {
+        let table = self.tables.state.as_str();
+        let Metered { value: (items, next), units } = self.query(table, span, span.most, after, true).await?;
+        let entity = |item| {
+            let reading = Reading { table, item };
+            Ok((reading.key()?, read_known(&reading)?))
+        };
+        Ok(Metered { value: (items.iter().map(entity).collect::<Result<_, StoreError>>()?, next), units })
+    }
+
+    /// The rows of these keys that are there, in no order.
+    ///
+    /// # Errors
+    /// If a request fails or an item cannot be read.
+    pub async fn rows_at(&self, keys: &[Key]) -> Answer<Vec<(Key, Measures)>> {
+        self.batch_get_all(&self.tables.views, keys.to_vec(), false, read_keyed_row).await
+    }
+
+    /// One request for items of a span after a sort key, at most so many; and the sort key to go on after.
+    async fn query(
+        &self,
+        table: &str,
+        span: &Span,
+        most: usize,
+        after: Option<&str>,
+        consistent: bool,
+    ) -> Answer<(Vec<Item>, Option<String>)> {
+        let place = |sk: &str| key_item(&Key { pk: span.pk.as_str().into(), sk: sk.into() });
+        let page = self
+            .client
+            .query()
+            .table_name(table)
+            .consistent_read(consistent)
+            .key_condition_expression("#pk = :pk AND #sk BETWEEN :from AND :to")
+            .expression_attribute_names("#pk", "PK")
+            .expression_attribute_names("#sk", "SK")
+            .expression_attribute_values(":pk", string(&span.pk))
+            .expression_attribute_values(":from", string(&span.from))
+            .expression_attribute_values(":to", string(&span.to))
+            .scan_index_forward(!span.backwards)
+            .limit(i32::try_from(most).unwrap_or(i32::MAX))
+            .set_exclusive_start_key(after.map(place))
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .send()
+            .await
+            .map_err(|e| store_error("Query", table, e))?;
+        let units = read_units(page.consumed_capacity());
+        let next = page.last_evaluated_key().map(|item| Reading { table, item }.key()).transpose()?;
+        Ok(Metered { value: (page.items.unwrap_or_default(), next.map(|key| key.sk.to_string())), units })
     }
 
     /// The current totals of a kind after a row, in the order of their ids, at most so many; and the row to go on
@@ -144,7 +208,7 @@ impl DynamoStore {
         let keys: Vec<Key> = page.items().iter().map(|item| Reading { table, item }.key()).collect::<Result<_, _>>()?;
         let next = page.last_evaluated_key().map(|item| Reading { table, item }.key()).transpose()?;
         let mut units = read_units(page.consumed_capacity());
-        let found = self.batch_get_all(table, keys.clone(), false, read_keyed_row).await?;
+        let found = self.rows_at(&keys).await?;
         units += found.units;
         let mut found: HashMap<Key, Measures> = found.value.into_iter().collect();
         let rows = keys.into_iter().filter_map(|key| found.remove_entry(&key)).collect();

@@ -150,9 +150,8 @@ impl DynamoStore {
                 ranked.push((rank, reading.key()?));
             }
         }
-        let keys = ranked.into_iter().map(|(_, key)| key).collect();
-        let found = self.batch_get_all(&self.tables.views, keys, false, read_keyed_row).await?;
-        let Metered { value: mut rows, units: of_rows } = found;
+        let keys: Vec<Key> = ranked.into_iter().map(|(_, key)| key).collect();
+        let Metered { value: mut rows, units: of_rows } = self.rows_at(&keys).await?;
         units += of_rows;
         rows.retain(|(_, row)| ranking.is_present(row));
         rows.sort_by(|(a, one), (b, other)| other.get(ranking.by).cmp(&one.get(ranking.by)).then_with(|| a.cmp(b)));

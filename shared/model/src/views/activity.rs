@@ -1,18 +1,21 @@
 //! Activity: events of each app by day and by 15 minutes, by type and name; its distinct users and
 //! sessions by day.
+//!
+//! A day's row counts its events by 15 minutes, too: numbers `q{start / 900,000}` of an item that is written
+//! anyway, so that a month by 15 minutes is thirty items.
 
 use std::collections::BTreeMap;
 
-use compact_str::CompactString;
+use compact_str::{CompactString, format_compact};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::{Column, ONE, Source, Tables, View};
 use crate::activity::Sighted;
 use crate::number::Number;
-use crate::rows::Contribution;
+use crate::rows::{Contribution, TTL, seconds_up};
 use crate::time::{MINUTE_MS, window_start};
-use crate::{Decimal, Key, State};
+use crate::{Decimal, Key, Measures, State};
 
 /// The view.
 pub const VIEW: View = View {
@@ -36,7 +39,29 @@ pub const VIEW: View = View {
 };
 
 const KIND: &str = "APP";
-const WINDOW_MS: i64 = 15 * MINUTE_MS;
+/// The windows within a day, in ms.
+pub const WINDOW_MS: i64 = 15 * MINUTE_MS;
+
+/// The row of an app's day.
+pub fn day_row(app: &str, date: &str) -> Key {
+    Key::parts(&[KIND, app], &["DAY", date])
+}
+
+/// Where the rows of an app's days are: their partition key, and sort keys that no row comes before or after.
+pub fn rows_between(app: &str, first: &str, last: &str) -> (Key, Key) {
+    (day_row(app, first), Key::behind(&[KIND, app], &["DAY", last]))
+}
+
+/// The windows of a day's row: when each begins, in ms since 1970, and its events.
+pub fn windows(row: &Measures) -> impl Iterator<Item = (i64, Decimal)> {
+    row.iter().filter_map(|(name, n)| Some((name.strip_prefix('q')?.parse::<i64>().ok()?.checked_mul(WINDOW_MS)?, n)))
+}
+
+/// The day, the type and the name that a row counts the events of; `None` for other rows.
+pub fn of_name(row: &Key) -> Option<[CompactString; 3]> {
+    let [period, date, kind, name]: [CompactString; 4] = row.sk_parts().try_into().ok()?;
+    (period == "DAY").then_some([date, kind, name])
+}
 
 /// One app.
 #[derive(Debug, Serialize)]
@@ -64,9 +89,13 @@ fn rows(state: &State, contribution: &mut Contribution) {
             let start = window_start(event.at, WINDOW_MS);
             let window_expires = Some(event.window_expires(start.saturating_add(WINDOW_MS)));
             let (app, kind, name) = (&[KIND, event.app.as_str()], event.kind.as_str(), event.name.as_str());
-            let day = |rest: &[&str]| Key::parts(app, &[&["DAY", event.day.date.as_str()], rest].concat());
-            contribution.add_window(day(&[]), day_expires, [("events", ONE)]);
-            contribution.add_window(day(&[kind, name]), day_expires, [("events", ONE)]);
+            let mut of_day = Measures::default();
+            of_day.add("events", ONE);
+            of_day.add(&format_compact!("q{}", start.div_euclid(WINDOW_MS)), ONE);
+            of_day.add(TTL, Decimal::whole(seconds_up(event.window_expires(event.day.end_ms))));
+            contribution.add_measures(day_row(&event.app, &event.day.date), &of_day);
+            let named = Key::parts(app, &["DAY", &event.day.date, kind, name]);
+            contribution.add_window(named, day_expires, [("events", ONE)]);
             let window = Key::parts(app, &["15M", itoa::Buffer::new().format(start), kind, name]);
             contribution.add_window(window, window_expires, [("events", ONE)]);
         }
@@ -75,7 +104,7 @@ fn rows(state: &State, contribution: &mut Contribution) {
                 Sighted::User => "users",
                 Sighted::Session => "sessions",
             };
-            let day = Key::parts(&[KIND, &seen.app], &["DAY", &seen.date]);
+            let day = day_row(&seen.app, &seen.date);
             contribution.add_window(day, Some(seen.expires), [(what, ONE)]);
         }
         _ => {}

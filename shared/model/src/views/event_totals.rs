@@ -23,6 +23,18 @@ pub const VIEW: View = View {
 
 const KIND: &str = "EVENTS";
 
+/// Where the rows of an app are, or of all apps: their partition key, and sort keys that no row comes before or after.
+pub fn rows_of(app: Option<&str>) -> (Key, Key) {
+    let sk = [&["SERVICE"][..], app.as_slice()].concat();
+    (Key::parts(&[KIND], &[&*sk, &[""][..]].concat()), Key::behind(&[KIND], &sk))
+}
+
+/// The app and the type that a row counts the events of; `None` for other rows.
+pub fn of_type(row: &Key) -> Option<[CompactString; 2]> {
+    let [_, app, kind]: [CompactString; 3] = row.sk_parts().try_into().ok()?;
+    row.is_of(KIND).then_some([app, kind])
+}
+
 /// One type of a service.
 #[derive(Debug, Serialize)]
 struct EventTotal {
@@ -38,9 +50,8 @@ fn rows(state: &State, contribution: &mut Contribution) {
 
 fn document(tables: &Tables) -> serde_json::Result<Box<RawValue>> {
     let totals = tables.of(KIND).filter(|(_, row)| !row.is_empty()).filter_map(|(key, row)| {
-        let parts = key.sk_parts();
-        let [_, service, kind] = parts.as_slice() else { return None };
-        Some(EventTotal { service: service.clone(), r#type: kind.clone(), count: Number(row.get("events")) })
+        let [service, r#type] = of_type(key)?;
+        Some(EventTotal { service, r#type, count: Number(row.get("events")) })
     });
     let mut totals: Vec<_> = totals.collect();
     totals.sort_by_key(|total| std::cmp::Reverse(total.count.0));

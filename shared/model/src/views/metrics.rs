@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use compact_str::CompactString;
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 use serde_json::value::{RawValue, to_raw_value};
@@ -41,17 +42,21 @@ pub const VIEW: View = View {
 
 const KIND: &str = "METRIC";
 /// The windows: what their rows are called, and their width in ms.
-const WINDOWS: [(&str, i64); 2] = [("1M", MINUTE_MS), ("15M", 15 * MINUTE_MS)];
+const WINDOWS: [(&str, i64); 2] = [("1M", MINUTE_MS), ("15M", QUARTER_MS)];
+/// The wider of the windows, in ms; the other is a minute.
+pub const QUARTER_MS: i64 = 15 * MINUTE_MS;
+/// Windows of before, in September 2001, have a digit less, and do not stand in order with those of today.
+const ORDERED_MS: i64 = 1_000_000_000_000;
 
 /// Names and values.
-type Tags = Vec<(String, String)>;
+type Tags = Vec<(CompactString, CompactString)>;
 
 /// One series over everything that is kept.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Metric {
-    app_id: String,
-    metric_name: String,
+    app_id: CompactString,
+    metric_name: CompactString,
     #[serde(serialize_with = "as_object")]
     tags: Tags,
     count: Number,
@@ -100,6 +105,27 @@ pub(crate) fn longest_key(series: &Series) -> Key {
     key(series, "15M", crate::time::LATEST_MS)
 }
 
+/// Where the rows of a metric's windows are whose start is in a range of time, in ms since 1970: their partition
+/// key, and sort keys that no row comes before or after. Of windows by the minute, or else of the wider ones.
+pub fn rows_between(app: &str, metric: &str, by_minute: bool, start_ms: i64, end_ms: i64) -> (Key, Key) {
+    let [(minute, _), (quarter, _)] = WINDOWS;
+    let pk = [KIND, app, metric, if by_minute { minute } else { quarter }];
+    let place = |ms: i64| Key::parts(&pk, &["METRICS", &ms.max(ORDERED_MS).to_string()]);
+    (place(start_ms), place(end_ms))
+}
+
+/// Of what a row's window is, and when it begins, in ms since 1970; `None` for other rows.
+pub fn series_of(row: &Key) -> Option<(Series, i64)> {
+    let [_, app, metric, _]: [CompactString; 4] = row.pk_parts().try_into().ok()?;
+    let mut parts = row.sk_parts().into_iter().skip(1);
+    let (start, kind) = (parts.next()?.parse().ok()?, parts.next()?);
+    let mut tags = Vec::new();
+    while let Some(name) = parts.next() {
+        tags.push((name, parts.next()?));
+    }
+    Some((Series { app, metric, kind, tags }, start))
+}
+
 fn key(series: &Series, window: &str, start: i64) -> Key {
     let start = start.to_string();
     let mut sk = vec!["METRICS", &start, &series.kind];
@@ -126,19 +152,13 @@ fn rows(state: &State, contribution: &mut Contribution) {
 }
 
 fn document(tables: &Tables) -> serde_json::Result<Box<RawValue>> {
-    let mut series: BTreeMap<(String, String, Tags), Measures> = BTreeMap::new();
-    for (key, measures) in tables.of(KIND) {
-        let (pk, sk) = (key.pk_parts(), key.sk_parts());
-        let [_, app, metric, window] = pk.as_slice() else { continue };
-        if window != "15M" {
-            continue;
-        }
-        let tags = sk.get(3..).unwrap_or_default().chunks_exact(2);
-        let tags = tags.filter_map(|pair| Some((pair.first()?.to_string(), pair.last()?.to_string()))).collect();
-        let sum = series.entry((app.to_string(), metric.to_string(), tags)).or_default();
+    let mut series: BTreeMap<(CompactString, CompactString, Tags), Measures> = BTreeMap::new();
+    for (key, measures) in tables.of(KIND).filter(|(key, _)| key.pk.ends_with("#15M")) {
+        let Some((Series { app, metric, tags, .. }, _)) = series_of(key) else { continue };
+        let sum = series.entry((app, metric, tags)).or_default();
         measures.iter().for_each(|(name, n)| sum.add(name, n));
     }
-    let metric = |((app_id, metric_name, tags), row): ((String, String, Tags), Measures)| {
+    let metric = |((app_id, metric_name, tags), row): ((CompactString, CompactString, Tags), Measures)| {
         let number = |name| Number(row.get(name));
         let at = |q| Number(quantile(&row, q).unwrap_or_default());
         let (count, sum, min, max) = (number("count"), number("sum"), number("min"), number("max"));
@@ -147,7 +167,7 @@ fn document(tables: &Tables) -> serde_json::Result<Box<RawValue>> {
     to_raw_value(&series.into_iter().map(metric).collect::<Vec<_>>())
 }
 
-fn as_object<S: Serializer>(tags: &[(String, String)], serializer: S) -> Result<S::Ok, S::Error> {
+fn as_object<S: Serializer>(tags: &[(CompactString, CompactString)], serializer: S) -> Result<S::Ok, S::Error> {
     let mut object = serializer.serialize_map(Some(tags.len()))?;
     for (name, value) in tags {
         object.serialize_entry(name, value)?;

@@ -14,6 +14,7 @@ pub mod order_status;
 pub mod product_sales;
 pub mod rejects;
 pub mod seller;
+pub mod series;
 pub mod summary;
 
 use serde_json::value::RawValue;
@@ -34,6 +35,7 @@ pub const VIEWS: &[View] = &[
     activity::VIEW,
     event_totals::VIEW,
     metrics::VIEW,
+    series::VIEW,
     rejects::VIEW,
 ];
 

@@ -1,0 +1,170 @@
+//! The fields of what is sent: one table says what is checked and what OpenAPI shows.
+//!
+//! The streams' decoders have the last word, and give the first reason; this finds all fields that are plainly wrong
+//! at once.
+
+use std::borrow::Cow;
+
+use serde_json::value::RawValue;
+use tidemark_model::{activity, metric};
+use utoipa::openapi::schema::{AdditionalProperties, ArrayBuilder, Object, ObjectBuilder, SchemaType, Type};
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
+
+use super::sent::Members;
+use crate::FieldError;
+
+/// What a field holds.
+#[derive(Clone, Copy)]
+enum Kind {
+    /// A text, or a whole number, of so many bytes at most.
+    Text(usize),
+    /// Any object.
+    Object,
+    /// An object of texts.
+    Tags,
+    /// A number.
+    Number,
+    /// ms since 1970, or ISO 8601.
+    Time,
+}
+
+/// A field.
+pub(super) struct Field {
+    name: &'static str,
+    required: bool,
+    kind: Kind,
+    says: &'static str,
+}
+
+const fn required(name: &'static str, kind: Kind, says: &'static str) -> Field {
+    Field { name, required: true, kind, says }
+}
+
+const fn optional(name: &'static str, kind: Kind, says: &'static str) -> Field {
+    Field { name, required: false, kind, says }
+}
+
+/// An event's.
+pub(super) const EVENT: &[Field] = &[
+    required("appId", Kind::Text(activity::APP_LIMIT), "The app."),
+    required("userId", Kind::Text(activity::ID_LIMIT), "Who did it."),
+    required("eventType", Kind::Text(activity::TYPE_LIMIT), "What kind of thing."),
+    required("eventName", Kind::Text(activity::NAME_LIMIT), "What."),
+    optional("properties", Kind::Object, "What else there is to say."),
+    optional("sessionId", Kind::Text(activity::ID_LIMIT), "In which session."),
+    optional("timestamp", Kind::Time, "When; now if absent."),
+    optional("eventId", Kind::Text(activity::ID_LIMIT), "Names the event: sent again, it counts once."),
+    optional("userAgent", Kind::Text(usize::MAX), "Kept only where the deployment says so."),
+    optional("ipAddress", Kind::Text(usize::MAX), "Kept only where the deployment says so."),
+];
+
+/// A metric's.
+pub(super) const METRIC: &[Field] = &[
+    required("appId", Kind::Text(activity::APP_LIMIT), "The app."),
+    required("metricName", Kind::Text(metric::NAME_LIMIT), "What is measured."),
+    required("metricType", Kind::Text(metric::TYPE_LIMIT), "How: `gauge`, `counter`, `histogram`, as you like."),
+    required("value", Kind::Number, "The measurement."),
+    optional("unit", Kind::Text(usize::MAX), "Of what; not kept."),
+    optional("tags", Kind::Tags, "Names and values that metrics are filtered and grouped by."),
+    optional("timestamp", Kind::Time, "When; now if absent."),
+    optional("eventId", Kind::Text(activity::ID_LIMIT), "Names the measurement: sent again, it counts once."),
+];
+
+/// Adds what is plainly wrong with a value's fields.
+pub(super) fn check(fields: &[Field], value: &Members, path: &str, errors: &mut Vec<FieldError>) {
+    for field in fields {
+        let given = value.get(field.name).filter(|raw| !matches!(raw.get(), "null" | "\"\""));
+        let reason = match given {
+            None if field.required => Some("is required".to_owned()),
+            None => None,
+            Some(raw) => field.kind.refuses(raw),
+        };
+        errors.extend(reason.map(|reason| FieldError::new(format!("{path}{}", field.name), reason)));
+    }
+}
+
+impl Kind {
+    fn refuses(self, raw: &RawValue) -> Option<String> {
+        let first = raw.get().bytes().next().unwrap_or_default();
+        let is_number = first == b'-' || first.is_ascii_digit();
+        match self {
+            Self::Text(limit) if first == b'"' => match serde_json::from_str::<Cow<'_, str>>(raw.get()) {
+                Ok(text) if text.len() > limit => Some(format!("is longer than {limit} bytes")),
+                Ok(_) => None,
+                Err(_) => Some("is no Unicode text".to_owned()),
+            },
+            Self::Text(_) => (!is_number).then(|| "takes a text".to_owned()),
+            Self::Object | Self::Tags => (first != b'{').then(|| "takes an object".to_owned()),
+            Self::Number => (!is_number).then(|| "takes a number".to_owned()),
+            Self::Time => (!is_number && first != b'"').then(|| "takes ms since 1970, or ISO 8601".to_owned()),
+        }
+    }
+
+    fn schema(self, says: &str) -> Object {
+        let object = ObjectBuilder::new().description(Some(says));
+        match self {
+            Self::Text(usize::MAX) => object.schema_type(Type::String),
+            // Bytes, not characters: a text of fewer characters may be too long all the same.
+            Self::Text(limit) => object.schema_type(Type::String).min_length(Some(1)).max_length(Some(limit)),
+            Self::Object => {
+                object.schema_type(Type::Object).additional_properties(Some(AdditionalProperties::FreeForm(true)))
+            }
+            Self::Tags => {
+                let text = RefOr::T(Schema::Object(ObjectBuilder::new().schema_type(Type::String).build()));
+                object.schema_type(Type::Object).additional_properties(Some(AdditionalProperties::RefOr(text)))
+            }
+            Self::Number => object.schema_type(Type::Number),
+            Self::Time => object.schema_type(SchemaType::from_iter([Type::Integer, Type::String])),
+        }
+        .build()
+    }
+}
+
+fn schema(fields: &[Field]) -> ObjectBuilder {
+    fields.iter().fold(ObjectBuilder::new().schema_type(Type::Object), |object, field| {
+        let object = object.property(field.name, field.kind.schema(field.says));
+        if field.required { object.required(field.name) } else { object }
+    })
+}
+
+fn with_async(object: ObjectBuilder) -> RefOr<Schema> {
+    let says = "Whether it is only handed to Kafka, and counted soon: the answer is 202.";
+    object.property("async", ObjectBuilder::new().schema_type(Type::Boolean).description(Some(says))).into()
+}
+
+fn batch(name: &'static str, of: &[Field], most: usize) -> RefOr<Schema> {
+    let items = ArrayBuilder::new().items(schema(of)).min_items(Some(1)).max_items(Some(most));
+    with_async(ObjectBuilder::new().schema_type(Type::Object).property(name, items).required(name))
+}
+
+/// The schemas of what is sent.
+macro_rules! sent {
+    ($($(#[$doc:meta])* $name:ident => $schema:expr;)*) => {$(
+        $(#[$doc])*
+        pub(crate) struct $name;
+
+        impl PartialSchema for $name {
+            fn schema() -> RefOr<Schema> {
+                $schema
+            }
+        }
+
+        impl ToSchema for $name {
+            fn name() -> Cow<'static, str> {
+                Cow::Borrowed(stringify!($name))
+            }
+        }
+    )*};
+}
+
+sent! {
+    /// One event.
+    NewEvent => with_async(schema(EVENT));
+    /// Events.
+    NewEvents => batch("events", EVENT, super::MOST);
+    /// One measurement.
+    NewMetric => with_async(schema(METRIC));
+    /// Measurements.
+    NewMetrics => batch("metrics", METRIC, super::MOST);
+}

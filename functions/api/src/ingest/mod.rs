@@ -1,0 +1,147 @@
+//! What is sent over HTTP: checked whole, then committed, or handed to Kafka.
+//!
+//! A request counts whole or not at all: one bad value refuses it, with all that is wrong. The streams' own decoders
+//! read the values, so that it makes no difference to a total which way a value came.
+
+pub(crate) mod fields;
+mod sent;
+
+use std::cell::Cell;
+
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use serde::Serialize;
+use tidemark_ledger::Call;
+use tidemark_model::ingest::{Ingested, RequestId, ingest};
+use tidemark_model::stream::{Accepted, Stream};
+use tidemark_model::{Settings, activity, metric};
+use tidemark_runtime::telemetry::chain;
+use utoipa::ToSchema;
+
+use crate::producer::ProduceError;
+use crate::{Answer, Api, Caller, FieldError, Fresh, Problem};
+use fields::Field;
+pub(crate) use sent::{MOST, Sent};
+
+/// A kind of thing that is sent.
+pub(crate) struct Kind {
+    /// How it is read.
+    stream: &'static Stream,
+    /// What a batch of it is called.
+    many: &'static str,
+    /// What it holds.
+    fields: &'static [Field],
+    /// The field that is the record's key in Kafka.
+    key: &'static str,
+}
+
+/// Events.
+pub(crate) const EVENTS: Kind =
+    Kind { stream: &activity::TRACKED, many: "events", fields: fields::EVENT, key: "userId" };
+
+/// Measurements.
+pub(crate) const METRICS: Kind =
+    Kind { stream: &metric::STREAM, many: "metrics", fields: fields::METRIC, key: "appId" };
+
+/// What became of a request.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Taken {
+    /// Values that count, now or before; or that were handed to Kafka, and will.
+    accepted: usize,
+    /// Values that are past their retention, and count nowhere.
+    late: usize,
+}
+
+/// Takes what was sent: 201 when it is in the totals, 202 when Kafka has it; 200 if all of it came too late.
+pub(crate) async fn take(api: &Api, kind: &Kind, sent: Sent, caller: &Caller, call: Call) -> Result<Response, Problem> {
+    let settings = api.retentions.settings(&api.ledger, &api.settings, call).await?.value;
+    let request = match &sent.idempotency_key {
+        Some(key) => RequestId::keyed(caller.id(), key),
+        None => RequestId::random(random_bits()?),
+    };
+    let foreign = Cell::new(None);
+    let may_tell = |app: &str| {
+        let refused = caller.app(app).err();
+        let may = refused.is_none();
+        foreign.set(foreign.take().or(refused));
+        may
+    };
+    let Ingested { changes, results } = ingest(kind.stream, &sent.values, &request, &settings, may_tell);
+    if let Some(refused) = foreign.take() {
+        return Err(refused);
+    }
+    let late = results.iter().filter(|result| matches!(result, Ok(Accepted::Late))).count();
+    let wrong = results.into_iter().enumerate().filter_map(|(at, result)| Some((at, result.err()?)));
+    let wrong: Vec<FieldError> = wrong.map(|(at, reason)| FieldError::new(sent.path(kind, at), reason)).collect();
+    if !wrong.is_empty() {
+        return Err(Problem::invalid(wrong));
+    }
+    let taken = Taken { accepted: sent.values.len() - late, late };
+    let status = match (sent.is_async, taken.accepted) {
+        (true, _) => {
+            produce(api, kind, sent, &request, &settings).await?;
+            StatusCode::ACCEPTED
+        }
+        (false, 0) => StatusCode::OK,
+        (false, _) => {
+            let (receipt, outcome) = api.ledger.ingest(changes, settings.max_tag_sets, call).await;
+            tracing::info!(
+                lane = receipt.lane,
+                values = taken.accepted,
+                duplicates = receipt.duplicates,
+                overflow = receipt.overflow,
+                plans = receipt.plans,
+                entities = receipt.entities,
+                rows = receipt.rows,
+                conflicts = receipt.conflicts,
+                redone = receipt.redone,
+                requests = receipt.requests,
+                retries = receipt.retries,
+                read_units = receipt.read_units,
+                write_units = receipt.write_units,
+                "request committed"
+            );
+            outcome?;
+            StatusCode::CREATED
+        }
+    };
+    Ok((status, Answer::json(&taken, Fresh::Never)?).into_response())
+}
+
+/// What names a request that has no key: nobody else's, in any process.
+fn random_bits() -> Result<u128, Problem> {
+    let mut bits = [0; 16];
+    getrandom::fill(&mut bits).map_err(|error| {
+        tracing::error!(%error, "no randomness");
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the request could not be named; try again").retry_after(1)
+    })?;
+    Ok(u128::from_be_bytes(bits))
+}
+
+/// Hands a request's values to Kafka, as one batch that is there whole or not at all.
+async fn produce(api: &Api, kind: &Kind, sent: Sent, request: &RequestId, settings: &Settings) -> Result<(), Problem> {
+    let Some(kafka) = &api.kafka else {
+        let reason = "there is no Kafka in this deployment; leave `async` out";
+        return Err(Problem::invalid(vec![FieldError::new("async", reason)]));
+    };
+    let records = sent.into_records(kind, request, settings.now_ms)?;
+    let topic = if kind.many == EVENTS.many { &kafka.events_topic } else { &kafka.metrics_topic };
+    kafka.producer.send(topic, records).await.map_err(|error| {
+        tracing::error!(error = %chain(&error), "records were not accepted by Kafka");
+        match error {
+            ProduceError::TooLarge { .. } => Problem::new(StatusCode::PAYLOAD_TOO_LARGE, error.to_string()),
+            ProduceError::Refused { .. } => {
+                Problem::new(StatusCode::SERVICE_UNAVAILABLE, "Kafka refused the records, and nothing was accepted")
+            }
+            ProduceError::Away { .. } => {
+                Problem::new(StatusCode::SERVICE_UNAVAILABLE, "Kafka is away, and nothing was accepted; try again")
+                    .retry_after(5)
+            }
+            ProduceError::Unacknowledged { .. } => {
+                let what =
+                    "Kafka did not say whether it has the records; send them again, with the same Idempotency-Key";
+                Problem::new(StatusCode::SERVICE_UNAVAILABLE, what).retry_after(1)
+            }
+        }
+    })
+}

@@ -1,0 +1,169 @@
+//! The body of a request that sends something.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode, header};
+use serde_json::value::RawValue;
+use tidemark_model::Settings;
+use tidemark_model::ingest::RequestId;
+use tidemark_model::stream::is_deeper;
+
+use super::{Kind, fields};
+use crate::extract::Origin;
+use crate::producer::Record;
+use crate::{FieldError, Problem};
+
+/// Values of one request at most.
+pub(crate) const MOST: usize = 500;
+/// Levels of JSON at most.
+const LEVELS: usize = 16;
+/// Characters of an idempotency key at most.
+const KEY_LENGTH: usize = 255;
+
+/// The members of a JSON object, as they came.
+pub(super) type Members = BTreeMap<String, Box<RawValue>>;
+
+/// What a request sends: values that are objects, with no field plainly wrong.
+#[derive(Debug)]
+pub(crate) struct Sent {
+    /// The values, as a producer would send them to the stream's topic.
+    pub(super) values: Vec<String>,
+    /// Whether they came as a batch.
+    is_batch: bool,
+    /// Whether they are to be handed to Kafka.
+    pub(super) is_async: bool,
+    /// What names the request, if it does.
+    pub(super) idempotency_key: Option<String>,
+}
+
+impl Sent {
+    /// Reads a body that is one value of a kind, or an object that holds many.
+    ///
+    /// # Errors
+    /// All that is plainly wrong with it.
+    pub(crate) fn read(
+        kind: &Kind,
+        is_batch: bool,
+        headers: &HeaderMap,
+        body: &Bytes,
+        origin: &Origin,
+        settings: &Settings,
+    ) -> Result<Self, Problem> {
+        is_json(headers)?;
+        let idempotency_key = idempotency_key(headers)?;
+        let refused = |reason: String| Problem::invalid(vec![FieldError::new("(body)", reason)]);
+        if is_deeper(body, LEVELS) {
+            return Err(refused(format!("is nested deeper than {LEVELS} levels")));
+        }
+        let text = std::str::from_utf8(body).map_err(|_| refused("is not UTF-8".to_owned()))?;
+        let mut whole: Members =
+            serde_json::from_str(text).map_err(|error| refused(format!("is not a JSON object: {error}")))?;
+        let mut errors = Vec::new();
+        let is_async = whole.remove("async").is_some_and(|raw| match raw.get() {
+            "true" => true,
+            "false" | "null" => false,
+            _ => {
+                errors.push(FieldError::new("async", "takes true or false"));
+                false
+            }
+        });
+        let values = match is_batch {
+            false => vec![whole],
+            true => {
+                values(kind, &whole).map_err(|reason| Problem::invalid(vec![FieldError::new(kind.many, reason)]))?
+            }
+        };
+        let mut sent = Self { values: Vec::with_capacity(values.len()), is_batch, is_async, idempotency_key };
+        for (at, mut value) in values.into_iter().enumerate() {
+            // An envelope's fields are the decoder's to check.
+            if !value.contains_key("specversion") {
+                let path = if is_batch { format!("{}.", sent.path(kind, at)) } else { String::new() };
+                fields::check(kind.fields, &value, &path, &mut errors);
+                add_origin(origin, &mut value, settings);
+            }
+            sent.values.push(serde_json::to_string(&value).map_err(|error| refused(error.to_string()))?);
+        }
+        if errors.is_empty() { Ok(sent) } else { Err(Problem::invalid(errors)) }
+    }
+
+    /// What a value is called in errors.
+    pub(super) fn path(&self, kind: &Kind, at: usize) -> String {
+        if self.is_batch { format!("{}[{at}]", kind.many) } else { "(body)".to_owned() }
+    }
+
+    /// The values as records. What depends on when and as what the request came is written into them, so that sent
+    /// again they count once.
+    pub(super) fn into_records(self, kind: &Kind, request: &RequestId, now_ms: i64) -> Result<Vec<Record>, Problem> {
+        let record = |(at, value): (usize, String)| {
+            let mut value: Members = serde_json::from_str(&value)?;
+            if !value.contains_key("specversion") {
+                let id = request.id_of(at);
+                for (name, own) in
+                    [("timestamp", Some(now_ms.to_string())), ("eventId", id.map(|id| format!("\"{id}\"")))]
+                {
+                    let is_given = value.get(name).is_some_and(|raw| !matches!(raw.get(), "null" | "\"\""));
+                    if let Some(own) = own.filter(|_| !is_given) {
+                        value.insert(name.to_owned(), RawValue::from_string(own)?);
+                    }
+                }
+            }
+            let key = value.get(kind.key).map(|raw| match serde_json::from_str::<Cow<'_, str>>(raw.get()) {
+                Ok(text) => text.into_owned(),
+                Err(_) => raw.get().to_owned(),
+            });
+            Ok(Record { key: key.map(Bytes::from), value: serde_json::to_vec(&value)?.into(), headers: Vec::new() })
+        };
+        let records: Result<_, serde_json::Error> = self.values.into_iter().enumerate().map(record).collect();
+        records.map_err(|error| {
+            tracing::error!(%error, "value cannot be written");
+            Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "a value cannot be written; see the logs")
+        })
+    }
+}
+
+/// Adds what the deployment keeps of where a value came from, and the value does not say itself.
+fn add_origin(origin: &Origin, value: &mut Members, settings: &Settings) {
+    for (name, own, is_kept) in [
+        ("ipAddress", &origin.ip_address, settings.store_ip_address),
+        ("userAgent", &origin.user_agent, settings.store_user_agent),
+    ] {
+        let Some(own) = own.as_ref().filter(|_| is_kept && !value.contains_key(name)) else { continue };
+        if let Ok(own) = serde_json::value::to_raw_value(own) {
+            value.insert(name.to_owned(), own);
+        }
+    }
+}
+
+fn values(kind: &Kind, whole: &Members) -> Result<Vec<Members>, String> {
+    let many = whole.get(kind.many).ok_or("is required")?;
+    if let Some(other) = whole.keys().find(|name| *name != kind.many) {
+        return Err(format!("stands beside `{other:.64}`, which is no field of a batch"));
+    }
+    let many: Vec<&RawValue> = serde_json::from_str(many.get()).map_err(|_| "takes a list of objects")?;
+    if many.is_empty() || many.len() > MOST {
+        return Err(format!("takes 1 to {MOST} of them, and there are {}", many.len()));
+    }
+    let object = |(at, raw): (usize, &RawValue)| {
+        serde_json::from_str(raw.get()).map_err(|_| format!("takes objects, and number {at} is none"))
+    };
+    many.into_iter().enumerate().map(object).collect()
+}
+
+fn is_json(headers: &HeaderMap) -> Result<(), Problem> {
+    let given = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let kind = given.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    if kind == "application/json" || kind == "application/cloudevents+json" {
+        return Ok(());
+    }
+    Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "the body must be JSON; say `Content-Type: application/json`"))
+}
+
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    let Some(given) = headers.get("idempotency-key") else { return Ok(None) };
+    let key = given.to_str().ok().filter(|key| (1..=KEY_LENGTH).contains(&key.len()));
+    let reason = || format!("takes 1 to {KEY_LENGTH} characters of ASCII");
+    key.map(|key| Some(key.to_owned()))
+        .ok_or_else(|| Problem::invalid(vec![FieldError::new("Idempotency-Key", reason())]))
+}

@@ -1,0 +1,133 @@
+//! Dashboards: what an app's page shows at first sight, in one answer.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::extract::State;
+use futures_util::future::try_join_all;
+use tidemark_ledger::Call;
+use tidemark_ledger::dynamo::Span;
+use tidemark_model::time::{DAY_MS, Day, MINUTE_MS, utc};
+use tidemark_model::views::{activity, metrics, series};
+use tidemark_model::{Key, Measures};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::known::{APP_BYTES, known};
+use crate::dashboard::{Dashboard, RecentMetric, newest, newest_metrics};
+use crate::windows::{Width, Windows};
+use crate::{Answer, Api, Fresh, Id, Now, Params, Problem, Range, Reader};
+
+/// Days that a dashboard shows at most: their rows are one request.
+const MOST_DAYS: i64 = 92;
+/// Rows that one request shows at most; 1 MB ends it earlier.
+const PAGE: usize = 10_000;
+/// Types of one metric of which no tag set was admitted, at most.
+const OVERFLOWS: usize = 8;
+
+pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
+    OpenApiRouter::new().routes(routes!(dashboard))
+}
+
+/// What an app's page shows at first sight.
+///
+/// Events are those of the range, widened to quarters of an hour. Users, sessions and names are counted by whole days
+/// of the deployment's time zone: all that the range touches.
+#[utoipa::path(
+    get, path = "/analytics/dashboards/{appId}", tag = "apps",
+    params(
+        ("appId" = String, Path),
+        ("startTime" = Option<String>, Query, description = "ISO 8601, ms since 1970, or relative; default `-24h`"),
+        ("endTime" = Option<String>, Query, description = "Likewise; default now")
+    ),
+    responses((status = 200, body = Dashboard), (status = "4XX", body = Problem), (status = 503, body = Problem))
+)]
+async fn dashboard(
+    State(api): State<Arc<Api>>,
+    Reader(caller): Reader,
+    Id(app): Id,
+    mut params: Params,
+    Now(call): Now,
+) -> Result<Answer, Problem> {
+    let range = params.range(DAY_MS).widened(activity::WINDOW_MS);
+    if range.end_ms.saturating_sub(range.start_ms) > MOST_DAYS * DAY_MS {
+        params.refuse("startTime", format!("is more than {MOST_DAYS} days before endTime; ask for less at once"));
+    }
+    params.finish()?;
+    caller.app(&app)?;
+    if app.len() > APP_BYTES {
+        known(&api, &app, call).await?;
+    }
+    let days = days(&api, range);
+    let (first, last) =
+        (days.first().map_or("", |day| day.date.as_str()), days.last().map_or("", |day| day.date.as_str()));
+    let day_keys: Vec<Key> = days.iter().map(|day| activity::day_row(&app, &day.date)).collect();
+    let names = Span::between(activity::rows_between(&app, first, last), PAGE).backwards();
+    let metrics = Span::between(series::rows_between(&app, first, last), PAGE).backwards();
+    let read_days =
+        async { Ok::<_, Problem>(api.ledger.send(|| api.ledger.store().rows_at(&day_keys), call).await?.value) };
+    let (rows, names, metrics) = tokio::try_join!(read_days, page(&api, &names, call), page(&api, &metrics, call))?;
+    if rows.is_empty() && names.0.is_empty() && metrics.0.is_empty() {
+        known(&api, &app, call).await?;
+    }
+    let recent = newest_metrics(&metrics.0).into_iter().map(|metric| recent(&api, &app, metric, range, call));
+    let rows: BTreeMap<Key, Measures> = rows.into_iter().filter(|(_, row)| row.is_kept(call.now_ms)).collect();
+    let metrics: Vec<Vec<RecentMetric>> = try_join_all(recent).await?;
+    let width = width(&api, range);
+    let dashboard = Dashboard {
+        from: utc(range.start_ms),
+        to: utc(range.end_ms),
+        summary: Dashboard::summary(&app, &days, &rows, range),
+        top_events: Dashboard::top_events(names.0, names.1, first, last),
+        window: width.0,
+        // So few days are few enough windows of any of these.
+        events: Windows::of(range, &width.1)
+            .map(|windows| Dashboard::events(&rows, &windows, range))
+            .unwrap_or_default(),
+        metrics: metrics.into_iter().flatten().collect(),
+        app_id: app,
+    };
+    Answer::json(&dashboard, Fresh::until(range.end_ms, call.now_ms))
+}
+
+/// The days that a range touches.
+fn days(api: &Api, range: Range) -> Vec<Day> {
+    let (mut days, mut at) = (Vec::new(), range.start_ms);
+    while at < range.end_ms {
+        let day = api.settings.zone.day(at);
+        at = day.end_ms;
+        days.push(day);
+    }
+    days
+}
+
+/// How wide the windows of a range are that a chart can show.
+fn width(api: &Api, range: Range) -> (&'static str, Width) {
+    match range.end_ms.saturating_sub(range.start_ms) {
+        ..=129_600_000 => ("15m", Width::Ms(activity::WINDOW_MS)),
+        ..=864_000_000 => ("1h", Width::Ms(60 * MINUTE_MS)),
+        _ => ("1d", Width::Day(api.settings.zone.clone())),
+    }
+}
+
+/// What one request shows of a span, and whether there is more.
+async fn page(api: &Api, span: &Span, call: Call) -> Result<(Vec<(Key, Measures)>, bool), Problem> {
+    let (mut rows, next) = api.ledger.send(|| api.ledger.store().page(span, None), call).await?.value;
+    rows.retain(|(_, row)| row.is_kept(call.now_ms));
+    Ok((rows, next.is_some()))
+}
+
+/// A metric's newest window in a range.
+async fn recent(
+    api: &Api,
+    app: &str,
+    (metric, tag_sets): (String, usize),
+    range: Range,
+    call: Call,
+) -> Result<Vec<RecentMetric>, Problem> {
+    let rows = metrics::rows_between(app, &metric, false, range.start_ms, range.end_ms);
+    // A window has at most a row for each tag set, and one of the overflow for each type.
+    let span = Span::between(rows, 2 * tag_sets + OVERFLOWS).backwards();
+    let (rows, _) = page(api, &span, call).await?;
+    Ok(newest(&metric, &rows))
+}

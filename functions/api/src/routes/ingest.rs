@@ -1,0 +1,107 @@
+//! What apps send: events and metrics, one or many.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::Response;
+use http::HeaderMap;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::extract::{Body, Origin};
+use crate::ingest::fields::{NewEvent, NewEvents, NewMetric, NewMetrics};
+use crate::ingest::{EVENTS, METRICS, Sent, Taken, take};
+use crate::{Api, Ingester, Now, Problem};
+
+pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
+    OpenApiRouter::new().routes(routes!(event)).routes(routes!(events)).routes(routes!(metric)).routes(routes!(metrics))
+}
+
+/// Takes one event, also as a CloudEvent. It is in the user's timeline and in the totals when 201 comes back. Sent
+/// again with the same `eventId`, or the same `Idempotency-Key`, it counts once.
+#[utoipa::path(
+    post, path = "/analytics/events", tag = "ingestion",
+    params(("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255)),
+    request_body(content((NewEvent = "application/json"), (NewEvent = "application/cloudevents+json"))),
+    responses(
+        (status = 201, body = Taken, description = "It counts."),
+        (status = 200, body = Taken, description = "It is past its retention, and counts nowhere."),
+        (status = 202, body = Taken, description = "Kafka has it, and it will count."),
+    )
+)]
+async fn event(
+    State(api): State<Arc<Api>>,
+    Ingester(caller): Ingester,
+    Now(call): Now,
+    headers: HeaderMap,
+    origin: Origin,
+    Body(body): Body,
+) -> Result<Response, Problem> {
+    let sent = Sent::read(&EVENTS, false, &headers, &body, &origin, &api.settings)?;
+    take(&api, &EVENTS, sent, &caller, call).await
+}
+
+/// Takes up to 500 events, all or none.
+#[utoipa::path(
+    post, path = "/analytics/events/batch", tag = "ingestion", request_body = NewEvents,
+    params(("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255)),
+    responses(
+        (status = 201, body = Taken, description = "They count, but for those that are past their retention."),
+        (status = 200, body = Taken, description = "All are past their retention, and count nowhere."),
+        (status = 202, body = Taken, description = "Kafka has them, and they will count."),
+    )
+)]
+async fn events(
+    State(api): State<Arc<Api>>,
+    Ingester(caller): Ingester,
+    Now(call): Now,
+    headers: HeaderMap,
+    origin: Origin,
+    Body(body): Body,
+) -> Result<Response, Problem> {
+    let sent = Sent::read(&EVENTS, true, &headers, &body, &origin, &api.settings)?;
+    take(&api, &EVENTS, sent, &caller, call).await
+}
+
+/// Takes one measurement. Sent again with the same `eventId`, or the same `Idempotency-Key`, it counts once; without
+/// either it counts each time.
+#[utoipa::path(
+    post, path = "/analytics/metrics", tag = "ingestion", request_body = NewMetric,
+    params(("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255)),
+    responses(
+        (status = 201, body = Taken, description = "It counts."),
+        (status = 200, body = Taken, description = "It is past its retention, and counts nowhere."),
+        (status = 202, body = Taken, description = "Kafka has it, and it will count."),
+    )
+)]
+async fn metric(
+    State(api): State<Arc<Api>>,
+    Ingester(caller): Ingester,
+    Now(call): Now,
+    headers: HeaderMap,
+    Body(body): Body,
+) -> Result<Response, Problem> {
+    let sent = Sent::read(&METRICS, false, &headers, &body, &Origin::default(), &api.settings)?;
+    take(&api, &METRICS, sent, &caller, call).await
+}
+
+/// Takes up to 500 measurements, all or none.
+#[utoipa::path(
+    post, path = "/analytics/metrics/batch", tag = "ingestion", request_body = NewMetrics,
+    params(("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255)),
+    responses(
+        (status = 201, body = Taken, description = "They count, but for those that are past their retention."),
+        (status = 200, body = Taken, description = "All are past their retention, and count nowhere."),
+        (status = 202, body = Taken, description = "Kafka has them, and they will count."),
+    )
+)]
+async fn metrics(
+    State(api): State<Arc<Api>>,
+    Ingester(caller): Ingester,
+    Now(call): Now,
+    headers: HeaderMap,
+    Body(body): Body,
+) -> Result<Response, Problem> {
+    let sent = Sent::read(&METRICS, true, &headers, &body, &Origin::default(), &api.settings)?;
+    take(&api, &METRICS, sent, &caller, call).await
+}
