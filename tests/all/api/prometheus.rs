@@ -73,7 +73,9 @@ async fn prometheus_scrapes_the_metrics_and_its_linter_likes_them() {
         "consumed_write_units_total",
     ] {
         let (expected, found) = (sample(name), value(&address, &format!("sum({name})")).await.unwrap());
-        assert!(expected > 0.0 && (expected - found).abs() <= expected * 1e-9, "{name}: {found}, not {expected}");
+        // The samples' clock stands at the first record: none is older than its commit.
+        assert!(expected > 0.0 || name == "kafka_consumer_lag", "{name}");
+        assert!((expected - found).abs() <= expected * 1e-9, "{name}: {found}, not {expected}");
     }
     let quantile = "histogram_quantile(0.5,sum(event_processing_duration_seconds_bucket)by(le))";
     assert!(value(&address, quantile).await.unwrap() > 0.0);

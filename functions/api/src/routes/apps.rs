@@ -46,7 +46,7 @@ struct AppTotals {
 #[utoipa::path(
     get, path = "/analytics/apps", tag = "apps",
     params(("limit" = Option<u32>, Query, minimum = 1, maximum = 1000), ("cursor" = Option<String>, Query)),
-    responses((status = 200, body = Page<AppTotals>), (status = "4XX", body = Problem), (status = 503, body = Problem))
+    responses((status = 200, body = Page<AppTotals>))
 )]
 async fn apps(
     State(api): State<Arc<Api>>,

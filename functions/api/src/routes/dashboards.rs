@@ -40,7 +40,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
         ("startTime" = Option<String>, Query, description = "ISO 8601, ms since 1970, or relative; default `-24h`"),
         ("endTime" = Option<String>, Query, description = "Likewise; default now")
     ),
-    responses((status = 200, body = Dashboard), (status = "4XX", body = Problem), (status = 503, body = Problem))
+    responses((status = 200, body = Dashboard))
 )]
 async fn dashboard(
     State(api): State<Arc<Api>>,

@@ -102,6 +102,9 @@ pub fn openapi() -> Value {
                 "Retry-After": header("When to try again, in seconds."),
                 "WWW-Authenticate": header("How to authenticate."),
                 "X-Correlation-Id": header("Names the request in the logs."),
+                "RateLimit-Limit": quota("Requests a minute that the caller has."),
+                "RateLimit-Remaining": quota("How many of them are left."),
+                "RateLimit-Reset": quota("Seconds until there are as many again."),
             },
             "securitySchemes": {
                 "apiKey": {"type": "apiKey", "in": "header", "name": "X-Api-Key", "description": "`tm_{id}_{secret}`"},
@@ -130,7 +133,9 @@ fn complete(method: &str, path: &str, operation: &mut Map<String, Value>) {
         has_tag |= method == "get" && is_json;
         response.entry("description").or_insert_with(|| "As asked.".into());
         let headers = response.entry("headers").or_insert_with(|| json!({}));
-        headers.as_object_mut().into_iter().for_each(|headers| headers.extend(header_refs(names)));
+        let quota: &[&str] = if is_open { &[] } else { &["RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset"] };
+        let all = header_refs(&[names, quota].concat());
+        headers.as_object_mut().into_iter().for_each(|headers| headers.extend(all.clone()));
     }
     if has_tag {
         responses.insert("304".to_owned(), json!({"$ref": "#/components/responses/NotModified"}));
@@ -150,8 +155,20 @@ fn complete_parameter(parameter: &mut Value) {
         let kind = kinds.as_array().and_then(|kinds| kinds.iter().find(|kind| *kind != "null")).cloned();
         *kinds = kind.unwrap_or_else(|| kinds.take());
     }
+    if parameter.get("in").is_some_and(|place| place == "query") && parameter.get("required") != Some(&json!(true)) {
+        // Empty counts as not given.
+        fill(parameter, json!({"allowEmptyValue": true}));
+    }
     let time = "ISO 8601, ms since 1970, or relative to now: `-24h`, `-90m`, `-7d`, `now`.";
     let of_all = match parameter.get("name").and_then(Value::as_str) {
+        Some("appId") => json!({"description": "The app.", "schema": {"minLength": 1}, "example": "help-center"}),
+        Some("userId") => json!({"description": "The user, as the app names them.", "example": "user-1057"}),
+        Some("metricName") => {
+            json!({"description": "The metric's name.", "schema": {"minLength": 1}, "example": "response_time"})
+        }
+        Some("eventType") => json!({"description": "Events of this type alone."}),
+        Some("eventName") => json!({"description": "Events of this name alone."}),
+        Some("Idempotency-Key") => json!({"description": "Names the request: sent again under it, it counts once."}),
         Some("limit") => json!({
             "description": "How many there are on a page at most.",
             "schema": {"minimum": LIMITS.start(), "maximum": LIMITS.end(), "default": LIMIT},
@@ -183,10 +200,10 @@ fn fill(known: &mut Value, more: Value) {
     }
 }
 
-/// `getSellersById` for `get /analytics/sellers/{id}`.
+/// `getAnalyticsSellersById` for `get /analytics/sellers/{id}`.
 fn operation_id(method: &str, path: &str) -> String {
     let mut id = method.to_owned();
-    for part in path.trim_start_matches("/analytics").split(['/', '-', '.']) {
+    for part in path.split(['/', '-', '.']) {
         let (by, name) = part.strip_prefix('{').map_or(("", part), |name| ("By", name.trim_end_matches('}')));
         id.push_str(by);
         id.extend(name.chars().take(1).flat_map(char::to_uppercase).chain(name.chars().skip(1)));
@@ -212,6 +229,11 @@ fn responses() -> Map<String, Value> {
 fn header_refs(names: &[&str]) -> Map<String, Value> {
     let header = |name: &&str| ((*name).to_owned(), json!({"$ref": format!("#/components/headers/{name}")}));
     names.iter().map(header).collect()
+}
+
+/// Told while limits can be kept.
+fn quota(meaning: &str) -> Value {
+    json!({"description": meaning, "required": false, "schema": {"type": "integer", "minimum": 0}})
 }
 
 fn header(meaning: &str) -> Value {

@@ -24,7 +24,6 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
-use http::StatusCode;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::auth::authenticate;
@@ -60,11 +59,7 @@ fn open() -> OpenApiRouter<Arc<Api>> {
 /// The routes.
 pub(crate) fn router(api: &Arc<Api>) -> Router<Arc<Api>> {
     let guarded = Router::from(guarded()).layer(from_fn_with_state(Arc::clone(api), authenticate));
-    let other_method = || async {
-        Problem::new(StatusCode::METHOD_NOT_ALLOWED, "the path does not take this method; see the header Allow")
-    };
     guarded
         .merge(Router::from(open()))
-        .method_not_allowed_fallback(other_method)
         .fallback(|| async { Problem::not_found("there is no such route; see /openapi.json") })
 }

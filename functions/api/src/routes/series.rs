@@ -94,7 +94,7 @@ struct Point {
         ("groupBy" = Option<String>, Query, example = "region", description = "One series for each combination of these tags' values"),
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 100, description = "Series at most; default 100")
     ),
-    responses((status = 200, body = MetricSeries), (status = "4XX", body = Problem), (status = 503, body = Problem))
+    responses((status = 200, body = MetricSeries))
 )]
 async fn metrics(
     State(api): State<Arc<Api>>,

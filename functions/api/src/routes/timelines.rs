@@ -83,7 +83,11 @@ impl From<Event> for TimelineEvent {
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000),
         ("cursor" = Option<String>, Query)
     ),
-    responses((status = 200, body = Page<TimelineEvent>), (status = "4XX", body = Problem), (status = 503, body = Problem))
+    responses(
+        (status = 200, body = Page<TimelineEvent>),
+        (status = 422, body = Problem, content_type = "application/problem+json",
+            description = "The user has more events with an id than one request can sort.")
+    )
 )]
 async fn events(
     State(api): State<Arc<Api>>,
