@@ -34,14 +34,19 @@ struct Https {
 
 impl HttpClient for Https {
     fn http_connector(&self, _: &HttpConnectorSettings, components: &RuntimeComponents) -> SharedHttpConnector {
-        self.connector.get_or_init(|| SharedHttpConnector::new(connector(components))).clone()
+        self.connector.get_or_init(|| SharedHttpConnector::new(built(Some(components)))).clone()
     }
 }
 
-fn connector(components: &RuntimeComponents) -> Connector {
+/// A connector of the same kind, for what is no client of AWS.
+pub fn connector() -> Connector {
+    built(None)
+}
+
+fn built(components: Option<&RuntimeComponents>) -> Connector {
     let settings = HttpConnectorSettings::builder().connect_timeout(CONNECT_TIMEOUT).build();
     let mut builder = Connector::builder().connector_settings(settings).proxy_config(ProxyConfig::from_env());
-    builder.set_sleep_impl(components.sleep_impl());
+    builder.set_sleep_impl(components.and_then(RuntimeComponents::sleep_impl));
     // This never fails, today.
     let context = TlsContext::builder().with_trust_store(trust_store()).build().unwrap_or_default();
     builder.tls_provider(Provider::Rustls(CryptoMode::AwsLc)).tls_context(context).build()

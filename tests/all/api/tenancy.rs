@@ -2,6 +2,8 @@
 //!
 //! A new route needs a line in [`LINES`]; without one the test fails.
 
+mod lines;
+
 use std::collections::BTreeSet;
 
 use axum::body::Body;
@@ -10,24 +12,22 @@ use serde_json::{Value, json};
 use tidemark_ledger::dynamo::{Apps, Scope};
 use tidemark_tests::api::{Answered, Served, get};
 use tidemark_tests::tokens::Issuer;
-use tidemark_tests::values::{change, metric, tracked, with};
+use tidemark_tests::values::{change, item, metric, tracked, with};
 use tidemark_tests::{NOW_MS, envelope, handle, product, records};
 
 use super::auth::ends;
+use lines::LINES;
 
 /// To whom belongs what an operation shows or takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Of {
     /// To everybody: no key is needed.
-    #[allow(dead_code, reason = "routes without a key come with the operations")]
     Everybody,
     /// To the shop: to callers of all apps.
     Shop,
     /// To the app that the request names.
-    #[allow(dead_code, reason = "routes of apps come with them")]
     App,
     /// To whoever asks: each caller is shown its own apps.
-    #[allow(dead_code, reason = "routes of apps come with them")]
     Asking,
 }
 
@@ -45,25 +45,6 @@ struct Line {
     /// What an answer to who may see it has in it.
     shows: &'static str,
 }
-
-const LINES: &[Line] = &[
-    Line {
-        operation: "GET /analytics/sellers",
-        of: Of::Shop,
-        scope: Scope::Read,
-        path: "/analytics/sellers?limit=1",
-        body: "",
-        shows: "zqshop-seller",
-    },
-    Line {
-        operation: "GET /analytics/sellers/{id}",
-        of: Of::Shop,
-        scope: Scope::Read,
-        path: "/analytics/sellers/zqshop-seller-1",
-        body: "",
-        shows: "zqshop-seller-1",
-    },
-];
 
 /// What all ids begin with: of the app that is asked for, of another, of the shop.
 const ASKED: &str = "zqred";
@@ -190,9 +171,11 @@ async fn sent(served: &Served) {
     let order = json!({"id": 1, "customer_id": "zqshop-customer", "total_amount": "7.00", "status": "zqshop-status",
         "created_at": NOW_MS - 60_000});
     let orders = [change("orders", "c", 1, Value::Null, order).to_string()];
+    let items = [change("order_items", "c", 2, Value::Null, item(1, 7, 2, "3.50")).to_string()];
     let payload = envelope(&json!({
         "product.created-0": records("product.created", 0, &products),
         "db.public.orders-0": records("db.public.orders", 0, &orders),
+        "db.public.order_items-0": records("db.public.order_items", 0, &items),
         "analytics.events-0": records("analytics.events", 0, &events),
         "analytics.metrics-0": records("analytics.metrics", 0, &points),
     }));

@@ -5,8 +5,6 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use aws_smithy_http_client::Connector;
-use aws_smithy_http_client::tls::Provider;
-use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_runtime_api::client::http::HttpConnector;
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use http::StatusCode;
@@ -16,6 +14,7 @@ use jsonwebtoken::{Algorithm, DecodingKey};
 use serde::Deserialize;
 use serde_json::Value;
 use tidemark_model::time::MINUTE_MS;
+use tidemark_runtime::https;
 use tokio::sync::Mutex;
 
 use crate::Problem;
@@ -89,10 +88,7 @@ impl Jwks {
     }
 
     async fn fetch(&self) -> Result<HashMap<String, Key>, BoxError> {
-        let connector = self
-            .connector
-            .get_or_init(|| Connector::builder().tls_provider(Provider::Rustls(CryptoMode::AwsLc)).build());
-        let response = connector.call(HttpRequest::get(&self.url)?).await?;
+        let response = self.connector.get_or_init(https::connector).call(HttpRequest::get(&self.url)?).await?;
         if !response.status().is_success() {
             return Err(format!("answered with status {}", response.status()).into());
         }

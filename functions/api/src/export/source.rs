@@ -60,6 +60,13 @@ impl Source {
                 let pk = Key::parts(&[view.kind, &app, &metric, window], &[]).pk.into();
                 Ok(Self::windows(pk, "METRICS", range))
             }
+            "series" => {
+                let app = params.required("appId");
+                let source = Self::days(Key::parts(&[view.kind, &app], &[]).pk.into(), params);
+                params.finish()?;
+                caller.app(&app)?;
+                Ok(source)
+            }
             "eventTotals" => {
                 params.finish()?;
                 let of = |app: &String| prefixed(&Key::parts(&[], &["SERVICE", app]).sk);
