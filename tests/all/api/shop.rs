@@ -134,7 +134,7 @@ async fn what_no_route_of_the_shop_takes_is_refused_and_named() {
         ("/analytics/low-stock?cursor=AAAA", "cursor"),
         ("/analytics/sales/daily?from=2025-01-02&to=2025-01-01", "from"),
         ("/analytics/sales/daily?from=2024-01-01&to=2025-01-01", "from"),
-        ("/analytics/sales/daily?from=0001-01-01&to=9999-12-31", "from"),
+        ("/analytics/sales/daily?from=0001-01-01&to=9999-12-30", "from"),
         ("/analytics/sales/daily?from=2025-1-1", "from"),
         ("/analytics/sales/daily?to=2025-02-29", "to"),
         ("/analytics/sales/daily?to=2025-01-01T00:00:00Z", "to"),
