@@ -18,7 +18,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
 #[utoipa::path(
     get, path = "/analytics/categories", tag = "shop",
     params(("limit" = Option<u32>, Query, minimum = 1, maximum = 1000), ("cursor" = Option<String>, Query)),
-    responses((status = 200, body = Page<CategoryMetrics>), (status = "4XX", body = Problem), (status = 503, body = Problem))
+    responses((status = 200, body = Page<CategoryMetrics>))
 )]
 async fn list(
     State(api): State<Arc<Api>>,
@@ -32,7 +32,7 @@ async fn list(
 /// One category's current totals.
 #[utoipa::path(
     get, path = "/analytics/categories/{name}", tag = "shop", params(("name" = String, Path)),
-    responses((status = 200, body = CategoryMetrics), (status = "4XX", body = Problem), (status = 503, body = Problem))
+    responses((status = 200, body = CategoryMetrics))
 )]
 async fn one(
     State(api): State<Arc<Api>>,

@@ -166,12 +166,14 @@ fn complete_parameter(parameter: &mut Value) {
         Some("metricName") => {
             json!({"description": "The metric's name.", "schema": {"minLength": 1}, "example": "response_time"})
         }
+        Some("id") => json!({"description": "Its id."}),
+        Some("name") => json!({"description": "Its name.", "example": "Games"}),
         Some("eventType") => json!({"description": "Events of this type alone."}),
         Some("eventName") => json!({"description": "Events of this name alone."}),
         Some("Idempotency-Key") => json!({"description": "Names the request: sent again under it, it counts once."}),
         Some("limit") => json!({
-            "description": "How many there are on a page at most.",
-            "schema": {"minimum": LIMITS.start(), "maximum": LIMITS.end(), "default": LIMIT},
+            "description": format!("How many there are on a page at most; {LIMIT} if not given."),
+            "schema": {"minimum": LIMITS.start(), "maximum": LIMITS.end()},
             "example": 10,
         }),
         Some("cursor") => json!({

@@ -46,8 +46,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
                 ("Link" = Option<String>, description = "the next page, if there may be one"),
                 ("X-Next-Cursor" = Option<String>, description = "its cursor"),
             )
-        ),
-        (status = "4XX", body = Problem), (status = 503, body = Problem)
+        )
     )
 )]
 async fn export(

@@ -50,8 +50,7 @@ struct OnDay<T> {
         ("to" = Option<String>, Query, format = Date, description = "today if not given"),
     ),
     responses(
-        (status = 200, body = Page<OnDay<SellerMetrics>>), (status = "4XX", body = Problem),
-        (status = 503, body = Problem)
+        (status = 200, body = Page<OnDay<SellerMetrics>>)
     )
 )]
 async fn of_seller(
@@ -76,8 +75,7 @@ async fn of_seller(
         ("to" = Option<String>, Query, format = Date, description = "today if not given"),
     ),
     responses(
-        (status = 200, body = Page<OnDay<CategoryMetrics>>), (status = "4XX", body = Problem),
-        (status = 503, body = Problem)
+        (status = 200, body = Page<OnDay<CategoryMetrics>>)
     )
 )]
 async fn of_category(

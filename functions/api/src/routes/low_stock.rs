@@ -35,7 +35,7 @@ struct LowStockPage<'a> {
 #[utoipa::path(
     get, path = "/analytics/low-stock", tag = "shop",
     params(("limit" = Option<u32>, Query, minimum = 1, maximum = 1000), ("cursor" = Option<String>, Query)),
-    responses((status = 200, body = LowStockPage), (status = "4XX", body = Problem), (status = 503, body = Problem))
+    responses((status = 200, body = LowStockPage))
 )]
 async fn list(
     State(api): State<Arc<Api>>,

@@ -18,7 +18,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
 #[utoipa::path(
     get, path = "/analytics/sales/products", tag = "shop",
     params(("top" = Option<u32>, Query, minimum = 1, description = "10 if not given; at most `TOP_N` of the deployment")),
-    responses((status = 200, body = Page<ProductSales>), (status = "4XX", body = Problem), (status = 503, body = Problem))
+    responses((status = 200, body = Page<ProductSales>))
 )]
 async fn top(
     State(api): State<Arc<Api>>,
@@ -32,7 +32,7 @@ async fn top(
 /// One product's sales.
 #[utoipa::path(
     get, path = "/analytics/sales/products/{id}", tag = "shop", params(("id" = String, Path)),
-    responses((status = 200, body = ProductSales), (status = "4XX", body = Problem), (status = 503, body = Problem))
+    responses((status = 200, body = ProductSales))
 )]
 async fn one(
     State(api): State<Arc<Api>>,

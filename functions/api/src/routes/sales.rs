@@ -25,7 +25,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
         ("from" = Option<String>, Query, format = Date, description = "30 days up to `to` if not given"),
         ("to" = Option<String>, Query, format = Date, description = "today if not given"),
     ),
-    responses((status = 200, body = Page<DailySales>), (status = "4XX", body = Problem), (status = 503, body = Problem))
+    responses((status = 200, body = Page<DailySales>))
 )]
 async fn daily(
     State(api): State<Arc<Api>>,
