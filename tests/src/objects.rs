@@ -101,7 +101,8 @@ impl ObjectStore for MemoryObjects {
 
     async fn begin_upload(&self, key: &str, _content_type: &str) -> Result<String, ArchiveError> {
         let mut uploads = self.1.lock().unwrap();
-        let id = format!("{}-{key}", uploads.len() + 1);
+        // No id is part of another: a state that names one is searched for it.
+        let id = format!("{:06}-{key}", uploads.len() + 1);
         uploads.insert(id.clone(), Upload::default());
         Ok(id)
     }

@@ -2,7 +2,7 @@
 //! from exec to the first /next and to the first answer, each process on empty stores of its own behind TLS.
 //!
 //! ```text
-//! cargo lambda build --release --compiler cargo --bin aggregate --bin archive --bin bare
+//! cargo lambda build --release --compiler cargo --bin aggregate --bin archive --bin api --bin bare
 //! cargo bench --profile dev --bench cold_start
 //! ```
 //!
@@ -20,7 +20,9 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use tidemark_local::cli::Options;
+use tidemark_local::serve::put_events_key;
 use tidemark_local::stack::Stack;
+use tidemark_runtime::now_ms;
 
 use crate::runtime_api::RuntimeApi;
 use crate::tls::Authority;
@@ -29,10 +31,11 @@ const RUNS: usize = 40;
 /// What an answer may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// The bare function comes first: the others are compared with it.
-const FUNCTIONS: [Function; 3] = [
+const FUNCTIONS: [Function; 4] = [
     Function { name: "bare", event: "upkeep.json" },
     Function { name: "aggregate", event: "products.json" },
     Function { name: "archive", event: "upkeep.json" },
+    Function { name: "api", event: "api-sellers.json" },
 ];
 
 /// A function, and the file of `events/` that it is first invoked with.
@@ -63,6 +66,8 @@ fn main() {
     for _ in 0..runs {
         for (function, starts) in FUNCTIONS.iter().zip(&mut starts) {
             let stack = server.block_on(Stack::start(&Options::parse_from(["tidemark"]))).unwrap();
+            let api = stack.api(Box::new(now_ms)).unwrap();
+            server.block_on(put_events_key(&api, now_ms())).unwrap();
             let [dynamodb, s3] = [&stack.dynamodb_url, &stack.s3_url].map(|url| server.block_on(authority.serve(url)));
             starts.push(start(function, &authority.bundle, &dynamodb, &s3));
         }
@@ -104,6 +109,7 @@ fn start(function: &Function, bundle: &Path, dynamodb: &str, s3: &str) -> Start 
     let call = api.call(PATIENCE);
     let answer = spent(call.at);
     assert!(call.path.ends_with("/response"), "{} failed: {}", function.name, call.body);
+    assert!(function.name != "api" || call.body.contains(r#""statusCode":200"#), "{}", call.body);
     child.kill().unwrap();
     child.wait().unwrap();
     Start { next, answer }
@@ -123,7 +129,7 @@ fn variables() -> Vec<(String, String)> {
         ("LANG", "en_US.UTF-8"),
         ("TZ", ":UTC"),
     ];
-    local.chain(lambda).map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    local.chain(lambda).map(|(name, value)| (name.to_owned(), value.trim_matches('\'').to_owned())).collect()
 }
 
 /// CPU of all threads that live: the process waits when it is asked, so its share is up to date.

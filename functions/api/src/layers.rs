@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
@@ -81,7 +81,9 @@ async fn around(State(api): State<Arc<Api>>, request: Request, next: Next) -> Re
     let call = api.call(request.extensions());
     let mut request = request;
     request.extensions_mut().insert(call);
-    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    // The route, not the path: that may name a person.
+    let route = request.extensions().get::<MatchedPath>().map_or("(none)", MatchedPath::as_str).to_owned();
+    let method = request.method().clone();
     let if_none_match = request.headers().get(header::IF_NONE_MATCH).cloned();
     let span = tracing::info_span!("request", correlation_id = id);
     let response = next.run(request).instrument(span.clone()).await;
@@ -99,7 +101,7 @@ async fn around(State(api): State<Arc<Api>>, request: Request, next: Next) -> Re
     let headers = response.headers_mut();
     headers.extend(HeaderValue::from_str(&id).ok().map(|id| (CORRELATION, id)));
     headers.extend(SECURITY.map(|(name, value)| (name, HeaderValue::from_static(value))));
-    span.in_scope(|| tracing::info!(%method, path, status = response.status().as_u16(), "request answered"));
+    span.in_scope(|| tracing::info!(%method, route, status = response.status().as_u16(), "request answered"));
     response
 }
 

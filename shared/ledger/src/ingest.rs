@@ -49,10 +49,9 @@ impl<S: Store> Ledger<S> {
     /// Finishes the pending plans of other lanes that have changed what was known of the batch's entities.
     async fn finish_others(&self, work: &mut Work, known: &Map<Key, Known>) -> Result<(), LedgerError> {
         let Work { batch, call, requests, receipt, .. } = work;
-        let mut keys: Vec<Key> = batch.changes.iter().map(|change| &change.key).cloned().collect();
+        // Those that admitted its tag sets, too: they have rows of their own.
+        let mut keys = batch.keys();
         keys.retain(|key| known.contains_key(key));
-        keys.sort_unstable();
-        keys.dedup();
         let requests = &*requests;
         let reads: Vec<_> =
             keys.chunks(S::READ_KEYS).map(|keys| read_marks(&self.store, requests, keys.to_vec())).collect();

@@ -130,6 +130,13 @@ fn questions(tables: &Tables, view: &View) -> Vec<(String, Holds)> {
                 (query, Box::new(move |key: &Key| parts(key).0 == pk) as Holds)
             })
             .collect(),
+        "series" => of
+            .into_iter()
+            .map(|(pk, _)| {
+                let query = format!("appId={}", encoded(&pk[1]));
+                (query, Box::new(move |key: &Key| parts(key).0 == pk) as Holds)
+            })
+            .collect(),
         _ => vec![(String::new(), Box::new(|_: &Key| true) as Holds)],
     }
 }
@@ -238,7 +245,7 @@ async fn a_caller_of_some_apps_exports_these_alone() {
         let answered = served.get_as(&bound, &format!("/analytics/exports/{path}")).await;
         assert_eq!(answered.status, StatusCode::FORBIDDEN, "{path}");
     }
-    for view in VIEWS.iter().filter(|view| !matches!(view.name, "apps" | "metrics" | "eventTotals")) {
+    for view in VIEWS.iter().filter(|view| !matches!(view.name, "apps" | "metrics" | "series" | "eventTotals")) {
         let answered = served.get_as(&bound, &format!("/analytics/exports/{}", view.name)).await;
         assert_eq!(answered.status, StatusCode::FORBIDDEN, "{}", view.name);
     }

@@ -127,7 +127,7 @@ pub(super) fn everything_is_true(
         return;
     }
     same(views(&tables, &["apps", "eventTotals"]), oracle::activity(of(&["activity", "user-events"])));
-    let (found, expected) = (views(&tables, &["metrics"]), oracle::metrics(of(&["metrics"])));
+    let (found, expected) = (views(&tables, &["metrics", "series"]), oracle::metrics(of(&["metrics"])));
     if settings.max_tag_sets < 10 {
         assert_eq!(by_metric(&found), by_metric(&expected), "what is beyond the limit counts as overflow");
     } else {

@@ -57,7 +57,7 @@ impl Streams {
             (&["sellers", "categories", "lowStock"], oracle::products(of(&["products"]))),
             (&SALES, oracle::orders(of(&["orders"]))),
             (&["apps", "eventTotals"], oracle::activity(of(&["activity", "user-events"]))),
-            (&["metrics"], oracle::metrics(of(&["metrics"]))),
+            (&["metrics", "series"], oracle::metrics(of(&["metrics"]))),
         ]
     }
 }

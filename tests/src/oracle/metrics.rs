@@ -4,17 +4,22 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
+use tidemark_model::time::Zone;
 
 use super::{number, plain};
 
 /// An app, a metric and its tags.
 type Series = (String, String, BTreeMap<String, String>);
 
-/// What the view must read after these points, as [`crate::documents`] gives it, but without the
-/// quantiles. Points of one `eventId` say the same.
+/// By app and metric: by day, its tag sets.
+type Days = BTreeMap<(String, String), BTreeMap<String, BTreeSet<(String, BTreeMap<String, String>)>>>;
+
+/// What the views must read after these points, as [`crate::documents`] gives them, but without the
+/// quantiles. Points of one `eventId` say the same; days are those of UTC.
 pub fn metrics<'a>(values: impl IntoIterator<Item = &'a [u8]>) -> Value {
     let mut seen = BTreeSet::new();
     let mut series: BTreeMap<Series, Vec<Decimal>> = BTreeMap::new();
+    let mut days = Days::new();
     for value in values {
         let point: Value = serde_json::from_slice(value).unwrap();
         let part = |field: &str| point[field].as_str().unwrap().to_owned();
@@ -24,7 +29,11 @@ pub fn metrics<'a>(values: impl IntoIterator<Item = &'a [u8]>) -> Value {
             continue;
         }
         let tags = point["tags"].as_object().into_iter().flatten();
-        let tags = tags.map(|(name, value)| (name.clone(), value.as_str().unwrap().to_owned())).collect();
+        let tags: BTreeMap<_, _> =
+            tags.map(|(name, value)| (name.clone(), value.as_str().unwrap().to_owned())).collect();
+        let date = Zone::default().day(point["timestamp"].as_i64().unwrap()).date.to_string();
+        let of_metric = days.entry((app.clone(), metric.clone())).or_default();
+        of_metric.entry(date).or_default().insert((part("metricType"), tags.clone()));
         series.entry((app, metric, tags)).or_default().push(number(&point["value"]));
     }
     let metric = |((app, metric, tags), values): (Series, Vec<Decimal>)| {
@@ -35,5 +44,13 @@ pub fn metrics<'a>(values: impl IntoIterator<Item = &'a [u8]>) -> Value {
             "sum": plain(sum), "min": plain(min), "max": plain(max),
         })
     };
-    json!({"metrics": series.into_iter().map(metric).collect::<Vec<_>>()})
+    let of_days = |((app, metric), days): (_, BTreeMap<String, BTreeSet<_>>)| {
+        let counts: BTreeMap<String, String> =
+            days.into_iter().map(|(date, sets)| (date, sets.len().to_string())).collect();
+        json!({"appId": app, "metricName": metric, "days": counts})
+    };
+    json!({
+        "metrics": series.into_iter().map(metric).collect::<Vec<_>>(),
+        "series": days.into_iter().map(of_days).collect::<Vec<Value>>(),
+    })
 }
