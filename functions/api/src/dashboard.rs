@@ -29,7 +29,7 @@ pub(crate) struct Dashboard {
     /// The first time after that.
     #[schema(format = DateTime)]
     pub(crate) to: String,
-    pub(crate) summary: Summary,
+    pub(crate) summary: AppSummary,
     pub(crate) top_events: TopEvents,
     /// How wide the windows of `events` are: `15m` up to 36 hours, `1h` up to ten days, else `1d`.
     pub(crate) window: &'static str,
@@ -43,7 +43,7 @@ pub(crate) struct Dashboard {
 /// How much was going on.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Summary {
+pub(crate) struct AppSummary {
     /// Events in the range.
     pub(crate) total_events: Number,
     /// Distinct users of the day that had the most. Nobody is counted over several days: a sum of days would count
@@ -124,7 +124,7 @@ pub(crate) struct RecentMetric {
 
 impl Dashboard {
     /// The summary of a range that touches these days.
-    pub(crate) fn summary(app: &str, days: &[Day], rows: &BTreeMap<Key, Measures>, range: Range) -> Summary {
+    pub(crate) fn summary(app: &str, days: &[Day], rows: &BTreeMap<Key, Measures>, range: Range) -> AppSummary {
         let day = |Day { date, .. }: &Day| {
             let row = rows.get(&activity::day_row(app, date));
             let number = |name| Number(row.map(|row| row.get(name)).unwrap_or_default());
@@ -132,7 +132,7 @@ impl Dashboard {
             DaySummary { date: date.clone(), events, active_users, sessions }
         };
         let days: Vec<DaySummary> = days.iter().map(day).collect();
-        Summary {
+        AppSummary {
             total_events: Number(windows_in(rows, range).fold(Decimal::ZERO, |sum, (_, n)| sum.plus(n))),
             active_users: Number(days.iter().map(|day| day.active_users.0).max().unwrap_or_default()),
             sessions: Number(days.iter().fold(Decimal::ZERO, |sum, day| sum.plus(day.sessions.0))),

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use tidemark_model::time::Zone;
 
 use super::{number, plain};
+use crate::values::TAKEN_MS;
 
 /// An app, a metric and its tags.
 type Series = (String, String, BTreeMap<String, String>);
@@ -15,7 +16,8 @@ type Series = (String, String, BTreeMap<String, String>);
 type Days = BTreeMap<(String, String), BTreeMap<String, BTreeSet<(String, BTreeMap<String, String>)>>>;
 
 /// What the views must read after these points, as [`crate::documents`] gives them, but without the
-/// quantiles. Points of one `eventId` say the same; days are those of UTC.
+/// quantiles. Points of one `eventId` say the same; days are those of UTC, and a point without a time is of the
+/// first day of all.
 pub fn metrics<'a>(values: impl IntoIterator<Item = &'a [u8]>) -> Value {
     let mut seen = BTreeSet::new();
     let mut series: BTreeMap<Series, Vec<Decimal>> = BTreeMap::new();
@@ -31,7 +33,7 @@ pub fn metrics<'a>(values: impl IntoIterator<Item = &'a [u8]>) -> Value {
         let tags = point["tags"].as_object().into_iter().flatten();
         let tags: BTreeMap<_, _> =
             tags.map(|(name, value)| (name.clone(), value.as_str().unwrap().to_owned())).collect();
-        let date = Zone::default().day(point["timestamp"].as_i64().unwrap()).date.to_string();
+        let date = Zone::default().day(point["timestamp"].as_i64().unwrap_or(TAKEN_MS)).date.to_string();
         let of_metric = days.entry((app.clone(), metric.clone())).or_default();
         of_metric.entry(date).or_default().insert((part("metricType"), tags.clone()));
         series.entry((app, metric, tags)).or_default().push(number(&point["value"]));

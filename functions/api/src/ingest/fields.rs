@@ -101,36 +101,47 @@ impl Kind {
         }
     }
 
-    fn schema(self, says: &str) -> Object {
-        let object = ObjectBuilder::new().description(Some(says));
+    fn schema(self, required: bool, says: &str) -> Object {
+        let types = match self {
+            Self::Text(_) => [Type::String, Type::Integer].as_slice(),
+            Self::Object | Self::Tags => &[Type::Object],
+            Self::Number => &[Type::Number],
+            Self::Time => &[Type::Number, Type::String],
+        };
+        // What may be left out may be null as well.
+        let null = (!required).then_some(Type::Null);
+        let object =
+            ObjectBuilder::new().schema_type(one_of(types.iter().cloned().chain(null))).description(Some(says));
         match self {
-            Self::Text(usize::MAX) => object.schema_type(Type::String),
             // Bytes, not characters: a text of fewer characters may be too long all the same.
-            Self::Text(limit) => object.schema_type(Type::String).min_length(Some(1)).max_length(Some(limit)),
-            Self::Object => {
-                object.schema_type(Type::Object).additional_properties(Some(AdditionalProperties::FreeForm(true)))
-            }
+            Self::Text(limit) if limit < usize::MAX => object.max_length(Some(limit)).min_length(required.then_some(1)),
+            Self::Object => object.additional_properties(Some(AdditionalProperties::FreeForm(true))),
             Self::Tags => {
-                let text = RefOr::T(Schema::Object(ObjectBuilder::new().schema_type(Type::String).build()));
-                object.schema_type(Type::Object).additional_properties(Some(AdditionalProperties::RefOr(text)))
+                let types = one_of([Type::String, Type::Number, Type::Boolean, Type::Null]);
+                let value = RefOr::T(Schema::Object(ObjectBuilder::new().schema_type(types).build()));
+                object.additional_properties(Some(AdditionalProperties::RefOr(value)))
             }
-            Self::Number => object.schema_type(Type::Number),
-            Self::Time => object.schema_type(SchemaType::from_iter([Type::Integer, Type::String])),
+            _ => object,
         }
         .build()
     }
 }
 
+fn one_of(types: impl IntoIterator<Item = Type>) -> SchemaType {
+    types.into_iter().collect()
+}
+
 fn schema(fields: &[Field]) -> ObjectBuilder {
     fields.iter().fold(ObjectBuilder::new().schema_type(Type::Object), |object, field| {
-        let object = object.property(field.name, field.kind.schema(field.says));
+        let object = object.property(field.name, field.kind.schema(field.required, field.says));
         if field.required { object.required(field.name) } else { object }
     })
 }
 
 fn with_async(object: ObjectBuilder) -> RefOr<Schema> {
     let says = "Whether it is only handed to Kafka, and counted soon: the answer is 202.";
-    object.property("async", ObjectBuilder::new().schema_type(Type::Boolean).description(Some(says))).into()
+    let either = ObjectBuilder::new().schema_type(one_of([Type::Boolean, Type::Null]));
+    object.property("async", either.description(Some(says))).into()
 }
 
 fn batch(name: &'static str, of: &[Field], most: usize) -> RefOr<Schema> {
