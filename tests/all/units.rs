@@ -156,7 +156,7 @@ async fn a_request_of_one_event_costs_at_most_ten_write_units_and_of_one_point_a
     let mut lanes = BTreeSet::new();
     for (stream, value, most, most_read) in [
         (&activity::TRACKED, tracked as fn(i64) -> String, 10.0, 5.5),
-        (&metric::STREAM, point as fn(i64) -> String, 6.0, 2.0),
+        (&metric::STREAM, point as fn(i64) -> String, 6.0, 4.0),
     ] {
         // Of one user, who is new at first, in a new session; of one series, which is admitted at first.
         for n in 0..30_i64 {

@@ -94,7 +94,7 @@ impl Kind {
                 Ok(_) => None,
                 Err(_) => Some("is no Unicode text".to_owned()),
             },
-            Self::Text(_) => (!is_number).then(|| "takes a text".to_owned()),
+            Self::Text(_) => (!(is_number && is_whole(raw))).then(|| "takes a text, or a whole number".to_owned()),
             Self::Object | Self::Tags => (first != b'{').then(|| "takes an object".to_owned()),
             Self::Number => (!is_number).then(|| "takes a number".to_owned()),
             Self::Time => (!is_number && first != b'"').then(|| "takes ms since 1970, or ISO 8601".to_owned()),
@@ -125,6 +125,10 @@ impl Kind {
         }
         .build()
     }
+}
+
+fn is_whole(number: &RawValue) -> bool {
+    number.get().parse().is_ok_and(|n: f64| n.fract() == 0.0)
 }
 
 fn one_of(types: impl IntoIterator<Item = Type>) -> SchemaType {
