@@ -14,7 +14,7 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use tidemark_ledger::Call;
 
 use self::jwt::Tokens;
@@ -81,6 +81,8 @@ pub(crate) async fn authenticate(
     let quota = api.auth.limits.admit(&api.ledger, caller.id(), per_minute, call).await?;
     request.extensions_mut().insert(caller);
     let mut response = next.run(request).await;
+    // What one caller is shown is no answer for another, in any cache.
+    response.headers_mut().append(header::VARY, HeaderValue::from_static("authorization, x-api-key"));
     if let Some(quota) = quota {
         response.headers_mut().extend(quota.headers());
     }

@@ -7,7 +7,9 @@ use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 use tidemark_model::{activity, metric};
-use utoipa::openapi::schema::{AdditionalProperties, ArrayBuilder, Object, ObjectBuilder, SchemaType, Type};
+use utoipa::openapi::schema::{
+    AdditionalProperties, ArrayBuilder, KnownFormat, Object, ObjectBuilder, SchemaFormat, SchemaType, Type,
+};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
@@ -148,6 +150,24 @@ fn with_async(object: ObjectBuilder) -> RefOr<Schema> {
     object.property("async", either.description(Some(says))).into()
 }
 
+/// CloudEvents 1.0, structured mode.
+fn cloud_event() -> RefOr<Schema> {
+    let text = |says: &str| ObjectBuilder::new().schema_type(Type::String).min_length(Some(1)).description(Some(says));
+    let object = ObjectBuilder::new()
+        .schema_type(Type::Object)
+        .property("specversion", text("`1.0`").enum_values(Some(["1.0"])))
+        .property("id", text("Names the event, together with its source: sent again, it counts once."))
+        .property("source", text("Who says so."))
+        .property("type", text("What kind of thing, where the event does not say it."))
+        .property(
+            "time",
+            text("When, where the event does not say it.")
+                .format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime))),
+        )
+        .property("data", schema(EVENT));
+    ["specversion", "id", "source", "type", "data"].into_iter().fold(object, ObjectBuilder::required).into()
+}
+
 fn batch(name: &'static str, of: &[Field], most: usize) -> RefOr<Schema> {
     let items = ArrayBuilder::new().items(schema(of)).min_items(Some(1)).max_items(Some(most));
     with_async(ObjectBuilder::new().schema_type(Type::Object).property(name, items).required(name))
@@ -176,6 +196,8 @@ macro_rules! sent {
 sent! {
     /// One event.
     NewEvent => with_async(schema(EVENT));
+    /// An event in its envelope: what names it, and the event as `data`.
+    CloudEvent => cloud_event();
     /// Events.
     NewEvents => batch("events", EVENT, super::MOST);
     /// One measurement.

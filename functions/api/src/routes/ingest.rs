@@ -9,7 +9,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::extract::{Body, Origin};
-use crate::ingest::fields::{NewEvent, NewEvents, NewMetric, NewMetrics};
+use crate::ingest::fields::{CloudEvent, NewEvent, NewEvents, NewMetric, NewMetrics};
 use crate::ingest::{EVENTS, METRICS, Sent, Taken, take};
 use crate::{Api, Ingester, Now, Problem};
 
@@ -22,7 +22,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
 #[utoipa::path(
     post, path = "/analytics/events", tag = "ingestion",
     params(("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255)),
-    request_body(content((NewEvent = "application/json"), (NewEvent = "application/cloudevents+json"))),
+    request_body(content((NewEvent = "application/json"), (CloudEvent = "application/cloudevents+json"))),
     responses(
         (status = 201, body = Taken, description = "It counts."),
         (status = 200, body = Taken, description = "It is past its retention, and counts nowhere."),
