@@ -16,6 +16,8 @@ const MOST: usize = 50;
 pub(crate) const LIMIT: usize = 100;
 /// How many it gives at most.
 pub(crate) const LIMITS: RangeInclusive<usize> = 1..=1_000;
+/// Times that can be asked for, in ms since 1970: in keys, those of more than thirteen digits are in another order.
+const TIMES: RangeInclusive<i64> = 0..=9_999_999_999_999;
 /// Days that a time range has at most.
 const RANGE_DAYS: i64 = 366;
 
@@ -125,6 +127,15 @@ impl Params {
 
     /// A time: ISO 8601, ms since 1970, or relative to now, such as `-24h`, `-90m`, `-7d`, `now`.
     pub fn time(&mut self, name: &'static str) -> Option<i64> {
+        let ms = self.any_time(name)?;
+        if TIMES.contains(&ms) {
+            return Some(ms);
+        }
+        self.refuse(name, "is not between 1970 and 2286");
+        None
+    }
+
+    fn any_time(&mut self, name: &'static str) -> Option<i64> {
         let text = self.text(name)?;
         let time = relative(&text, self.now_ms).or_else(|| text.parse().ok()).map_or_else(
             || time::iso(name, &text).map_err(|_| "takes ISO 8601, ms since 1970, or a relative time such as `-24h`"),

@@ -17,6 +17,11 @@ const MOST_REQUESTS: usize = 32;
 /// Events without an id that a page looks at, at most.
 const MOST_LOOKED_AT: usize = 4_000;
 
+/// Bytes of events on a page at most: Lambda takes 6 MB, in which quotes are escaped.
+const PAGE_BYTES: usize = 2_500_000;
+/// Bytes of an event but for its properties, roughly.
+const EVENT_BYTES: usize = 1_000;
+
 /// What is asked of a timeline.
 #[derive(Debug)]
 pub(crate) struct Question {
@@ -48,13 +53,23 @@ pub(crate) async fn page(
     sort(&mut found);
     // What was not looked at may come between the events that stand further down.
     found.retain(|(place, _)| stopped.as_ref().is_none_or(|stopped| place >= stopped));
-    let next = if found.len() > question.limit {
-        found.truncate(question.limit);
+    let most = question.limit.min(fitting(&found));
+    let next = if found.len() > most {
+        found.truncate(most);
         found.last().map(|(place, _)| place.clone())
     } else {
         stopped
     };
     Ok((found.into_iter().map(|(_, event)| event).collect(), next))
+}
+
+/// How many of the first events an answer holds: one at least.
+fn fitting(found: &Found) -> usize {
+    let ends = found.iter().scan(0, |bytes, (_, event)| {
+        *bytes += EVENT_BYTES + event.properties.as_ref().map_or(0, |properties| properties.text().len());
+        Some(*bytes)
+    });
+    ends.take_while(|bytes| *bytes <= PAGE_BYTES).count().max(1)
 }
 
 /// One look at a timeline.
@@ -105,6 +120,10 @@ impl Look<'_> {
             Some((_, sk)) if sk.starts_with("EVENT#") => sk.clone(),
             Some((at, _)) => place(at.saturating_add(1)),
         };
+        // A range that begins some time ago has moved on since the page before.
+        if to < place(start_ms) {
+            return Ok((Found::new(), None));
+        }
         let is_filtered = self.question.kind.is_some() || self.question.name.is_some();
         let span = Span {
             pk: self.pk.clone(),

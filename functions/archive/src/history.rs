@@ -30,10 +30,11 @@ pub(crate) fn has_history(view: &View) -> bool {
 }
 
 impl<O: ObjectStore + Clone + 'static> Archive<DynamoStore, O> {
-    /// The day that a run closes: the one before its own.
+    /// The day that a run closes: the one before its own. A run of an earlier day, made today, closes none: its
+    /// totals are today's.
     pub(crate) fn closing(&self, run: &Run) -> Option<Closing> {
         let zone = &self.options.zone;
-        let end_ms = zone.day_start(run.at_ms);
+        let end_ms = Some(zone.day_start(run.at_ms)).filter(|end_ms| *end_ms == zone.day_start(run.started_ms))?;
         let start_ms = zone.day_start(end_ms - 1);
         let expires_ms = end_ms + self.options.history_ms? + DAY_MS;
         Some(Closing { date: zone.day(start_ms).date, start_ms, closed_ms: run.started_ms, expires_ms })

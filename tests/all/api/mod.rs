@@ -15,6 +15,7 @@ mod metrics;
 mod monitoring;
 mod openapi;
 mod prometheus;
+mod regressions;
 mod sellers;
 mod shop;
 mod tenancy;

@@ -33,15 +33,17 @@ pub(crate) struct Kind {
     fields: &'static [Field],
     /// The field that is the record's key in Kafka.
     key: &'static str,
+    /// Whether it may come in an envelope of CloudEvents.
+    has_envelopes: bool,
 }
 
 /// Events.
 pub(crate) const EVENTS: Kind =
-    Kind { stream: &activity::TRACKED, many: "events", fields: fields::EVENT, key: "userId" };
+    Kind { stream: &activity::TRACKED, many: "events", fields: fields::EVENT, key: "userId", has_envelopes: true };
 
 /// Measurements.
 pub(crate) const METRICS: Kind =
-    Kind { stream: &metric::STREAM, many: "metrics", fields: fields::METRIC, key: "appId" };
+    Kind { stream: &metric::STREAM, many: "metrics", fields: fields::METRIC, key: "appId", has_envelopes: false };
 
 /// What became of a request.
 #[derive(Debug, Serialize, ToSchema)]
@@ -54,6 +56,9 @@ pub(crate) struct Taken {
 
 /// Takes what was sent: 201 when it is in the totals, 202 when Kafka has it; 200 if all of it came too late.
 pub(crate) async fn take(api: &Api, kind: &Kind, sent: Sent, caller: &Caller, call: Call) -> Result<Response, Problem> {
+    for app in &sent.apps {
+        caller.app(app)?;
+    }
     let settings = api.retentions.settings(&api.ledger, &api.settings, call).await?.value;
     let request = match &sent.idempotency_key {
         Some(key) => RequestId::keyed(caller.id(), key),

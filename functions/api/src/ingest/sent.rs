@@ -1,7 +1,7 @@
 //! The body of a request that sends something.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
@@ -30,6 +30,8 @@ pub(super) type Members = BTreeMap<String, Box<RawValue>>;
 pub(crate) struct Sent {
     /// The values, as a producer would send them to the stream's topic.
     pub(super) values: Vec<String>,
+    /// The apps that they are of.
+    pub(super) apps: BTreeSet<String>,
     /// Whether they came as a batch.
     is_batch: bool,
     /// Whether they are to be handed to Kafka.
@@ -75,10 +77,10 @@ impl Sent {
                 values(kind, &whole).map_err(|reason| Problem::invalid(vec![FieldError::new(kind.many, reason)]))?
             }
         };
-        let mut sent = Self { values: Vec::with_capacity(values.len()), is_batch, is_async, idempotency_key };
+        let apps = values.iter().filter_map(|value| app(kind, value)).collect();
+        let mut sent = Self { values: Vec::with_capacity(values.len()), apps, is_batch, is_async, idempotency_key };
         for (at, mut value) in values.into_iter().enumerate() {
-            // An envelope's fields are the decoder's to check.
-            if !value.contains_key("specversion") {
+            if !is_envelope(kind, &value) {
                 let path = if is_batch { format!("{}.", sent.path(kind, at)) } else { String::new() };
                 fields::check(kind.fields, &value, &path, &mut errors);
                 add_origin(origin, &mut value, settings);
@@ -98,7 +100,7 @@ impl Sent {
     pub(super) fn into_records(self, kind: &Kind, request: &RequestId, now_ms: i64) -> Result<Vec<Record>, Problem> {
         let record = |(at, value): (usize, String)| {
             let mut value: Members = serde_json::from_str(&value)?;
-            if !value.contains_key("specversion") {
+            if !is_envelope(kind, &value) {
                 let id = request.id_of(at);
                 for (name, own) in
                     [("timestamp", Some(now_ms.to_string())), ("eventId", id.map(|id| format!("\"{id}\"")))]
@@ -133,6 +135,23 @@ fn add_origin(origin: &Origin, value: &mut Members, settings: &Settings) {
         if let Ok(own) = serde_json::value::to_raw_value(own) {
             value.insert(name.to_owned(), own);
         }
+    }
+}
+
+/// Whether a value is a CloudEvent, whose fields are the decoder's to check.
+fn is_envelope(kind: &Kind, value: &Members) -> bool {
+    kind.has_envelopes && value.get("specversion").is_some_and(|version| version.get() != "null")
+}
+
+/// The app that a value is of, where it says one.
+fn app(kind: &Kind, value: &Members) -> Option<String> {
+    let text = |members: &Members| {
+        let app = members.get("appId")?;
+        serde_json::from_str(app.get()).ok().or_else(|| Some(app.get().to_owned()))
+    };
+    match is_envelope(kind, value) {
+        true => text(&serde_json::from_str(value.get("data")?.get()).ok()?),
+        false => text(value),
     }
 }
 

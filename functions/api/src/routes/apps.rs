@@ -101,11 +101,13 @@ fn grouped(rows: &[(Key, Measures)], more: Option<String>, most: usize) -> (Vec<
         if apps.last().is_none_or(|(app, _)| app.app_id != app_id) {
             apps.push((AppTotals { app_id, events: Number(Decimal::ZERO), types: BTreeMap::new() }, key));
         }
-        let (Some((app, last)), false) = (apps.last_mut(), row.is_empty()) else { continue };
-        let events = row.get("events");
-        app.events.0 = app.events.0.plus(events);
-        app.types.insert(kind, Number(events));
+        let Some((app, last)) = apps.last_mut() else { continue };
         *last = key;
+        if !row.is_empty() {
+            let events = row.get("events");
+            app.events.0 = app.events.0.plus(events);
+            app.types.insert(kind, Number(events));
+        }
     }
     // The last one may go on where the page ends.
     let whole = if more.is_some() && apps.len() > 1 { apps.len() - 1 } else { apps.len() };

@@ -14,6 +14,8 @@ use crate::{Answer, Metered, StoreError, Units};
 
 const PARTITION: &str = "APIKEYS";
 const PREFIX: &str = "tm_";
+/// What `apps` says of a key of all apps.
+const ALL_APPS: &str = "*";
 
 /// What a key's holder may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -161,9 +163,11 @@ impl DynamoStore {
         item.insert("name".to_owned(), string(&key.name));
         item.insert("scopes".to_owned(), AttributeValue::L(scopes));
         item.insert("created".to_owned(), number(key.created_ms));
-        if let Apps::Of(apps) = &key.apps {
-            item.insert("apps".to_owned(), AttributeValue::L(apps.iter().map(string).collect()));
-        }
+        let apps = match &key.apps {
+            Apps::All => string(ALL_APPS),
+            Apps::Of(apps) => AttributeValue::L(apps.iter().map(string).collect()),
+        };
+        item.insert("apps".to_owned(), apps);
         item.extend(key.expires_ms.map(|ms| ("expires".to_owned(), number(ms))));
         item.extend(key.per_minute.map(|most| ("per_minute".to_owned(), number(most))));
         self.put_state_item(item).await
@@ -175,14 +179,17 @@ impl DynamoStore {
             Some(AttributeValue::B(hash)) => hash.as_ref().to_vec(),
             _ => return Err(reading.unreadable("hash")),
         };
-        let scopes = texts(&reading, "scopes")?.unwrap_or_default();
+        let scopes = texts(&reading, "scopes")?;
         let scopes = scopes.iter().map(|name| Scope::named(name)).collect::<Option<_>>();
         Ok(ApiKey {
             id: reading.text("SK")?.to_owned(),
             hash,
             name: reading.text("name")?.to_owned(),
             scopes: scopes.ok_or_else(|| reading.unreadable("scopes"))?,
-            apps: texts(&reading, "apps")?.map_or(Apps::All, |apps| Apps::Of(apps.into_iter().collect())),
+            apps: match item.get("apps") {
+                Some(AttributeValue::S(all)) if all == ALL_APPS => Apps::All,
+                _ => Apps::Of(texts(&reading, "apps")?.into_iter().collect()),
+            },
             created_ms: reading.parsed("created")?,
             expires_ms: reading.optional("expires")?,
             per_minute: reading.optional("per_minute")?,
@@ -190,15 +197,10 @@ impl DynamoStore {
     }
 }
 
-/// A list of texts, if there is one.
-fn texts(reading: &Reading<'_>, attribute: &'static str) -> Result<Option<Vec<String>>, StoreError> {
+/// A list of texts.
+fn texts(reading: &Reading<'_>, attribute: &'static str) -> Result<Vec<String>, StoreError> {
     let text = |value: &AttributeValue| value.as_s().ok().cloned();
-    match reading.item.get(attribute) {
-        None => Ok(None),
-        Some(AttributeValue::L(values)) => {
-            let texts = values.iter().map(text).collect::<Option<_>>();
-            texts.map(Some).ok_or_else(|| reading.unreadable(attribute))
-        }
-        Some(_) => Err(reading.unreadable(attribute)),
-    }
+    let values = reading.item.get(attribute).and_then(|value| value.as_l().ok());
+    let texts = values.and_then(|values| values.iter().map(text).collect());
+    texts.ok_or_else(|| reading.unreadable(attribute))
 }

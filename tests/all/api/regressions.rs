@@ -1,0 +1,90 @@
+//! What once went wrong over HTTP.
+
+use http::StatusCode;
+use serde_json::json;
+use tidemark_ledger::dynamo::{Apps, Scope};
+use tidemark_tests::api::{Served, asked};
+use tidemark_tests::values::{metric, tracked, with};
+use tidemark_tests::{NOW_MS, handle, invocation};
+
+use super::pages;
+
+#[tokio::test]
+async fn a_time_beyond_all_windows_is_refused() {
+    let served = Served::start().await;
+    for (path, start, end) in [
+        ("/analytics/dashboards/app", "0", "9223372036854775807"),
+        ("/analytics/dashboards/app", "299999999999999", "300000000000000"),
+        ("/analytics/dashboards/app", "-9223372036854775808", "0"),
+        ("/analytics/metrics?appId=app&metricName=m", "2286-11-20T00:00:00Z", "2286-11-21T00:00:00Z"),
+        ("/analytics/users/u/events?appId=app", "999999999999999", "1000000000000001"),
+    ] {
+        let range = asked("", &[("startTime", start), ("endTime", end)]);
+        let path = format!("{path}{}{}", if path.contains('?') { '&' } else { '?' }, &range[1..]);
+        assert_eq!(served.get(&path).await.status, StatusCode::BAD_REQUEST, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_timeline_since_some_time_ago_goes_on_when_that_has_passed_its_place() {
+    let served = Served::start().await;
+    let events: Vec<String> = (0..6)
+        .map(|n| with(&tracked("app", "u"), json!({"timestamp": NOW_MS - 3_599_000 + n, "eventName": n})).to_string())
+        .collect();
+    handle(&served.stack.aggregate, invocation("analytics.events", 0, 0, &events)).await;
+    let path = "/analytics/users/u/events?appId=app&startTime=-1h&limit=3";
+    let next = served.get(path).await.json()["next"].as_str().unwrap().to_owned();
+    served.pass(2_000);
+    let page = served.get(&format!("{path}&cursor={next}")).await;
+    assert_eq!((page.status, page.json()), (StatusCode::OK, json!({"items": []})));
+}
+
+/// Lambda's answer has 6 MB at most.
+#[tokio::test]
+async fn a_page_of_large_events_ends_before_it_is_too_large() {
+    let served = Served::start().await;
+    for n in 0..30 {
+        let event = with(&tracked("app", "u"), json!({"eventName": n, "properties": {"text": "x".repeat(120_000)}}));
+        handle(&served.stack.aggregate, invocation("analytics.events", 0, n, &[event.to_string()])).await;
+    }
+    let path = "/analytics/users/u/events?appId=app&limit=1000";
+    assert!(served.get(path).await.body.len() < 3_000_000);
+    assert_eq!(pages(&served, path).await.0.len(), 30);
+}
+
+#[tokio::test]
+async fn a_late_value_of_a_foreign_app_is_as_foreign_as_another() {
+    let served = Served::start().await;
+    let key = served.key_for(&[Scope::Ingest], Apps::Of(["mine".to_owned()].into())).await;
+    let late = json!({"timestamp": "2020-01-01T00:00:00Z"});
+    let event = with(&tracked("other", "u"), late.clone());
+    let cloud = json!({"specversion": "1.0", "id": "1", "source": "s", "type": "t", "data": event});
+    for (path, body) in [
+        ("/analytics/events", event),
+        ("/analytics/events", cloud),
+        ("/analytics/metrics", with(&metric("other", 1, json!({})), late)),
+    ] {
+        assert_eq!(served.post_as(&key, path, body.to_string()).await.status, StatusCode::FORBIDDEN, "{body}");
+    }
+}
+
+#[tokio::test]
+async fn only_an_event_comes_in_an_envelope() {
+    let served = Served::start().await;
+    for (path, body) in [
+        ("/analytics/events", json!({"specversion": null})),
+        ("/analytics/metrics", json!({"specversion": "1.0", "value": "x"})),
+    ] {
+        let answered = served.post(path, &body).await;
+        assert_eq!(answered.status, StatusCode::BAD_REQUEST);
+        assert_eq!(answered.json()["errors"].as_array().unwrap().len(), 4, "{}", answered.body);
+    }
+}
+
+#[tokio::test]
+async fn what_one_caller_sees_is_no_answer_for_another_in_any_cache() {
+    let served = Served::start().await;
+    let answered = served.get("/analytics/sellers").await;
+    let vary: Vec<_> = answered.headers.get_all("vary").iter().map(|vary| vary.to_str().unwrap()).collect();
+    assert!(vary.join(", ").contains("authorization, x-api-key"), "{vary:?}");
+}
