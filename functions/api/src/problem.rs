@@ -90,12 +90,15 @@ impl Problem {
 
 impl From<LedgerError> for Problem {
     fn from(error: LedgerError) -> Self {
-        if let LedgerError::Store { source: StoreError::Unreadable { .. }, .. } = &error {
-            tracing::error!(error = %chain(&error), "request failed");
-            return Self::new(StatusCode::INTERNAL_SERVER_ERROR, "an item in the store cannot be read; see the logs");
+        tracing::error!(error = %chain(&error), "request failed");
+        match error {
+            LedgerError::Store { source: StoreError::Throttled { .. } | StoreError::Unanswered { .. }, .. }
+            | LedgerError::Deadline
+            | LedgerError::Contended { .. } => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "the store did not answer in time; try again").retry_after(1)
+            }
+            _ => Self::new(StatusCode::INTERNAL_SERVER_ERROR, "the store cannot be used as it is; see the logs"),
         }
-        tracing::error!(error = %chain(&error), "store did not answer");
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "the store did not answer in time; try again").retry_after(1)
     }
 }
 

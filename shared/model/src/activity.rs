@@ -397,7 +397,7 @@ fn identity(
         return Ok(Identity { kind: "id", id: digest([&*text(id, field, usize::MAX)?]) });
     }
     if let Some(given) = input.given_id {
-        return Ok(Identity { kind: "req", id: given.into() });
+        return Ok(Identity { kind: "id", id: digest([given]) });
     }
     if !is_timed {
         // Without any time, its place in the stream is all that a redelivery keeps.

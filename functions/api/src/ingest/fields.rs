@@ -164,7 +164,10 @@ fn cloud_event() -> RefOr<Schema> {
             text("When, where the event does not say it.")
                 .format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime))),
         )
-        .property("data", schema(EVENT));
+        .property(
+            "data",
+            Kind::Object.schema(true, "The event, as it is without an envelope; its type may be left out."),
+        );
     ["specversion", "id", "source", "type", "data"].into_iter().fold(object, ObjectBuilder::required).into()
 }
 

@@ -1,6 +1,6 @@
 //! What is sent over HTTP: checked whole, then committed, or handed to Kafka.
 //!
-//! A request counts whole or not at all: one bad value refuses it, with all that is wrong. The streams' own decoders
+//! One bad value refuses a request, with all that is wrong; else it counts whole, once it is answered. The streams' own decoders
 //! read the values, so that it makes no difference to a total which way a value came.
 
 pub(crate) mod fields;
@@ -11,7 +11,7 @@ use std::cell::Cell;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use serde::Serialize;
-use tidemark_ledger::Call;
+use tidemark_ledger::{Call, LedgerError};
 use tidemark_model::ingest::{Ingested, RequestId, ingest};
 use tidemark_model::stream::{Accepted, Stream};
 use tidemark_model::{Settings, activity, metric};
@@ -106,11 +106,27 @@ pub(crate) async fn take(api: &Api, kind: &Kind, sent: Sent, caller: &Caller, ca
                 write_units = receipt.write_units,
                 "request committed"
             );
-            outcome?;
+            outcome.map_err(|error| unfinished(error, sent.idempotency_key.is_some()))?;
             StatusCode::CREATED
         }
     };
     Ok((status, Answer::json(&taken, Fresh::Never)?).into_response())
+}
+
+/// What is known of a request whose commit broke off: a plan of it may be written down, and will be finished.
+fn unfinished(error: LedgerError, has_key: bool) -> Problem {
+    tracing::error!(error = %chain(&error), "request was not committed in time");
+    let what = "the request was not finished in time, and may count, in part or soon";
+    match has_key {
+        true => {
+            let what = format!("{what}; send it again with the same Idempotency-Key");
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, what).retry_after(1)
+        }
+        false => {
+            let what = format!("{what}; what has an eventId can be sent again, the rest only to count again");
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, what)
+        }
+    }
 }
 
 /// What names a request that has no key: nobody else's, in any process.
