@@ -24,7 +24,7 @@ pub async fn run() -> Result<(), Error> {
     let config = Config::try_from_env();
     start_logging(std::io::stdout, config.as_ref().map_or("info", |config| config.log_level.as_str()));
     let config = config.inspect_err(|e| tracing::error!(error = %e, "function cannot start"))?;
-    let clients = Clients::from_env(&config.ledger.retry).await;
+    let clients = Clients::from_env(&config.ledger.retry);
     let tables = Tables { state: config.state_table, views: config.views_table };
     let bucket = Bucket::new(clients.s3, config.bucket, config.kms_key);
     let quarantine = Quarantine::new(bucket, config.ledger.epoch);

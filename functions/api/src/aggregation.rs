@@ -32,11 +32,9 @@ impl Aggregation {
         ("rate", Self::Rate),
     ];
 
-    /// Adds a row to others. Quantiles alone need the buckets of the sketch.
-    pub(crate) fn add(self, sum: &mut Measures, row: &Measures) {
-        let is_quantile = matches!(self, Self::Quantile(_));
-        let needed = row.iter().filter(|(name, _)| is_quantile || matches!(*name, "count" | "sum" | "min" | "max"));
-        needed.for_each(|(name, n)| sum.add(name, n));
+    /// The measures it takes; none for all. Quantiles alone need the buckets of the sketch.
+    pub(crate) fn measures(self) -> &'static [&'static str] {
+        if matches!(self, Self::Quantile(_)) { &[] } else { &["count", "sum", "min", "max"] }
     }
 
     /// The number, of the sum of rows of a window of so many seconds; `None` if nothing was measured.

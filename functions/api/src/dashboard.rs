@@ -120,6 +120,8 @@ pub(crate) struct RecentMetric {
     pub(crate) mean: Number,
     pub(crate) min: Number,
     pub(crate) max: Number,
+    /// Whether all tag sets are counted: not where they are so many that one request shows fewer.
+    pub(crate) is_complete: bool,
 }
 
 impl Dashboard {
@@ -196,13 +198,14 @@ pub(crate) fn newest_metrics(rows: &[(Key, Measures)]) -> Vec<(String, usize)> {
     metrics.into_iter().take(METRICS).map(|(metric, (_, sets))| (metric.into(), sets)).collect()
 }
 
-/// What a metric's rows say that come newest window first: the newest, by type.
-pub(crate) fn newest(metric: &str, rows: &[(Key, Measures)]) -> Vec<RecentMetric> {
+/// What a metric's rows say that come newest window first, and may go on: the newest, by type.
+pub(crate) fn newest(metric: &str, rows: &[(Key, Measures)], goes_on: bool) -> Vec<RecentMetric> {
     let mut types: BTreeMap<CompactString, Measures> = BTreeMap::new();
-    let mut newest = None;
+    let (mut newest, mut is_complete) = (None, !goes_on);
     for (key, row) in rows {
         let Some((of, start_ms)) = metrics::series_of(key) else { continue };
         if *newest.get_or_insert(start_ms) != start_ms {
+            is_complete = true;
             break;
         }
         let sum = types.entry(of.kind).or_default();
@@ -218,6 +221,7 @@ pub(crate) fn newest(metric: &str, rows: &[(Key, Measures)]) -> Vec<RecentMetric
             count: Number(count),
             min: Number(row.find("min")?),
             max: Number(row.find("max")?),
+            is_complete,
         })
     };
     types.into_iter().filter_map(of_type).collect()

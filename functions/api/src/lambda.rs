@@ -23,7 +23,7 @@ pub async fn run() -> Result<(), Error> {
     start_logging(std::io::stdout, config.as_ref().map_or("info", |config| config.log_level.as_str()));
     let config = config.inspect_err(|e| tracing::error!(error = %e, "function cannot start"))?;
     let options = Options::read(variable).inspect_err(|e| tracing::error!(error = %e, "function cannot start"))?;
-    let dynamodb = dynamodb(&environment().await);
+    let dynamodb = dynamodb(&environment());
     let tables = Tables { state: config.state_table, views: config.views_table };
     let ledger = Ledger::new(DynamoStore::new(dynamodb, tables), config.ledger);
     let api = Arc::new(Api::new(ledger, config.settings, options, Box::new(now_ms)));

@@ -6,8 +6,8 @@ use compact_str::CompactString;
 use tidemark_ledger::Call;
 use tidemark_ledger::dynamo::Span;
 use tidemark_model::metric::Series;
-use tidemark_model::time::{MINUTE_MS, window_start};
-use tidemark_model::views::metrics::{QUARTER_MS, rows_between, series_of};
+use tidemark_model::time::{MINUTE_MS, QUARTER_MS, window_start};
+use tidemark_model::views::metrics::{rows_between, series_of};
 use tidemark_model::{Decimal, Measures};
 
 use crate::aggregation::Aggregation;
@@ -70,7 +70,8 @@ impl Question {
     pub(crate) async fn answer(&self, api: &Api, call: Call) -> Result<BTreeMap<Group, ByWindow>, Problem> {
         let (mut groups, mut read) = (BTreeMap::new(), 0);
         for (by_minute, Range { start_ms, end_ms }) in self.parts() {
-            let span = Span::between(rows_between(&self.app, &self.metric, by_minute, start_ms, end_ms), PAGE);
+            let rows = rows_between(&self.app, &self.metric, by_minute, start_ms, end_ms);
+            let span = Span::between(rows, PAGE).only(self.aggregation.measures());
             let mut after = None;
             loop {
                 let page = || api.ledger.store().page(&span, after.as_deref());
@@ -102,7 +103,7 @@ impl Question {
         };
         let group = self.group_by.iter().map(|name| value(name).cloned()).collect();
         let sum = groups.entry(group).or_default().entry(window).or_default();
-        self.aggregation.add(sum, row);
+        row.iter().for_each(|(name, n)| sum.add(name, n));
     }
 }
 

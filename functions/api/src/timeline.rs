@@ -84,13 +84,7 @@ struct Look<'a> {
 impl Look<'_> {
     /// The newest events with an id, one more than the page shows.
     async fn with_id(&self) -> Result<Found, Problem> {
-        let span = Span {
-            pk: self.pk.clone(),
-            from: "ID#".to_owned(),
-            to: "ID$".to_owned(),
-            backwards: false,
-            most: usize::MAX,
-        };
+        let span = Span::of(self.pk.as_str(), ("ID#".to_owned(), "ID$".to_owned()), usize::MAX);
         let (mut found, mut after) = (Found::new(), None);
         for _ in 0..MOST_REQUESTS {
             let (entities, next) = self.read(&span, after.as_deref()).await?;
@@ -125,13 +119,8 @@ impl Look<'_> {
             return Ok((Found::new(), None));
         }
         let is_filtered = self.question.kind.is_some() || self.question.name.is_some();
-        let span = Span {
-            pk: self.pk.clone(),
-            from: place(start_ms),
-            to,
-            backwards: true,
-            most: if is_filtered { 1_000 } else { self.question.limit + 1 },
-        };
+        let most = if is_filtered { 1_000 } else { self.question.limit + 1 };
+        let span = Span::of(self.pk.as_str(), (place(start_ms), to), most).backwards();
         let (mut found, mut looked_at, mut after) = (Found::new(), 0, None);
         loop {
             let (entities, next) = self.read(&span, after.as_deref()).await?;

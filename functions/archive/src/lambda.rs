@@ -37,7 +37,7 @@ pub async fn run() -> Result<(), Error> {
     let config = Config::try_from_env();
     start_logging(std::io::stdout, config.as_ref().map_or("info", |config| config.log_level.as_str()));
     let config = config.inspect_err(|e| tracing::error!(error = %e, "function cannot start"))?;
-    let clients = Clients::from_env(&config.ledger.retry).await;
+    let clients = Clients::from_env(&config.ledger.retry);
     let options = Options {
         zone: config.settings.zone,
         entities: config.archive_entities,

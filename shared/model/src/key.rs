@@ -16,6 +16,11 @@ pub struct Key {
 }
 
 impl Key {
+    /// Bytes of a partition key at most. (Amazon DynamoDB developer guide, "Quotas".)
+    pub const PK_BYTES: usize = 2_048;
+    /// Bytes of a sort key at most.
+    pub const SK_BYTES: usize = 1_024;
+
     /// A key of fixed words, which need no escaping.
     pub const fn fixed(pk: &'static str, sk: &'static str) -> Self {
         Self { pk: CompactString::const_new(pk), sk: CompactString::const_new(sk) }

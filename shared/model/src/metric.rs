@@ -31,8 +31,6 @@ pub const NAME_LIMIT: usize = 200;
 pub const TYPE_LIMIT: usize = 32;
 /// Tags of one point at most.
 const TAGS_LIMIT: usize = 64;
-/// DynamoDB's limit of a sort key.
-const SORT_KEY_LIMIT: usize = 1024;
 /// The tag of the series under which points of tag sets beyond the limit are counted.
 pub const OVERFLOW: &str = "(overflow)";
 
@@ -307,7 +305,7 @@ fn decode(input: &Input<'_>, said: &mut Said) -> Result<Accepted, String> {
     if at < settings.now_ms.saturating_sub(retention) {
         return Ok(Accepted::Late);
     }
-    if metrics::longest_key(&series).sk.len() > SORT_KEY_LIMIT {
+    if metrics::longest_key(&series).sk.len() > Key::SK_BYTES {
         return Err("tags are longer than a key takes, 1024 bytes with the type".to_owned());
     }
     let day = settings.zone.day(at);
@@ -319,7 +317,7 @@ fn decode(input: &Input<'_>, said: &mut Said) -> Result<Accepted, String> {
     };
     let event_id = id("eventId", &event_id)?;
     let key = Key::parts(&["SAMPLE", &point.series.app, &point.series.metric], &["ID", &event_id]);
-    if key.sk.len() > SORT_KEY_LIMIT {
+    if key.sk.len() > Key::SK_BYTES {
         return Err("eventId is longer than a key takes".to_owned());
     }
     said.changes.push(point.identified(key));

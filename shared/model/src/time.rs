@@ -3,6 +3,7 @@
 //! A time is a number of ms since 1970. Days are those of a time zone, which is always given.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use compact_str::{CompactString, format_compact};
@@ -18,8 +19,13 @@ use crate::raw::Raw;
 pub const DAY_MS: i64 = 86_400_000;
 /// A minute in ms.
 pub const MINUTE_MS: i64 = 60_000;
+/// The windows of most rows, in ms: a quarter of an hour.
+pub const QUARTER_MS: i64 = 15 * MINUTE_MS;
 /// 9999-12-31, the last day that ISO 8601 writes with four digits.
 pub const LATEST_MS: i64 = 253_402_300_799_999;
+/// Times in ms of thirteen digits, from 2001 to 2286: in keys that hold them as they are, only these stand in the order
+/// of their numbers.
+pub const IN_ORDER_MS: RangeInclusive<i64> = 1_000_000_000_000..=9_999_999_999_999;
 /// Numbers below this are seconds or days.
 const SECONDS_BELOW: u64 = 100_000_000_000;
 /// 0001-01-01.

@@ -4,8 +4,11 @@ use std::time::Duration;
 
 use aws_config::environment::EnvironmentVariableCredentialsProvider;
 use aws_config::retry::RetryConfig;
+use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::timeout::TimeoutConfig;
-use aws_config::{BehaviorVersion, ConfigLoader, SdkConfig};
+use aws_config::{BehaviorVersion, ConfigLoader, Region, SdkConfig};
+use aws_sdk_dynamodb::config::SharedCredentialsProvider;
+use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
 use tidemark_ledger::Retry;
 
 use crate::https;
@@ -26,8 +29,8 @@ pub struct Clients {
 
 impl Clients {
     /// Clients by [`environment`].
-    pub async fn from_env(retry: &Retry) -> Self {
-        let config = environment().await;
+    pub fn from_env(retry: &Retry) -> Self {
+        let config = environment();
         Self::new(&config, &config, retry)
     }
 
@@ -37,17 +40,37 @@ impl Clients {
     }
 }
 
-/// The configuration by the standard AWS environment variables, `AWS_ENDPOINT_URL_DYNAMODB` and
-/// `AWS_ENDPOINT_URL_S3` included.
-pub async fn environment() -> SdkConfig {
-    let loader = loader();
-    // Lambda gives a function its credentials like this. The chain of all other sources is built only without them.
-    let given = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"]
-        .iter()
-        .all(|name| std::env::var(name).is_ok_and(|value| !value.trim().is_empty()));
-    let loader =
-        if given { loader.credentials_provider(EnvironmentVariableCredentialsProvider::new()) } else { loader };
-    loader.load().await
+/// The configuration by the environment variables that Lambda sets, `AWS_ENDPOINT_URL`, `AWS_ENDPOINT_URL_DYNAMODB`,
+/// `AWS_ENDPOINT_URL_S3`, `AWS_USE_FIPS_ENDPOINT` and `AWS_USE_DUALSTACK_ENDPOINT`.
+///
+/// Profiles and the chain of all other sources of credentials are not linked: no function has them.
+pub fn environment() -> SdkConfig {
+    let is_true = |name| variable(name).map(|value| value.trim().eq_ignore_ascii_case("true"));
+    let mut config = SdkConfig::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .http_client(https::client())
+        .credentials_provider(SharedCredentialsProvider::new(EnvironmentVariableCredentialsProvider::new()))
+        .region(variable("AWS_REGION").or_else(|| variable("AWS_DEFAULT_REGION")).map(Region::new))
+        .service_config(OfService);
+    config.set_use_fips(is_true("AWS_USE_FIPS_ENDPOINT"));
+    config.set_use_dual_stack(is_true("AWS_USE_DUALSTACK_ENDPOINT"));
+    config.build()
+}
+
+/// What variables say of one service, or else of all.
+#[derive(Debug)]
+struct OfService;
+
+impl LoadServiceConfig for OfService {
+    fn load_config(&self, key: ServiceConfigKey<'_>) -> Option<String> {
+        let service = key.service_id().to_ascii_uppercase().replace(' ', "_");
+        variable(&format!("{}_{service}", key.env())).or_else(|| variable(key.env()))
+    }
+}
+
+/// A variable of the environment; one that is empty is not set.
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.trim().is_empty())
 }
 
 /// What loads the SDK's configuration, with the HTTP client that all its clients share.
@@ -60,6 +83,8 @@ pub fn dynamodb(config: &SdkConfig) -> aws_sdk_dynamodb::Client {
     let config = aws_sdk_dynamodb::config::Builder::from(config)
         .retry_config(RetryConfig::disabled())
         .timeout_config(timeouts(ATTEMPT_TIMEOUT))
+        // An attempt has its time; watching the bytes of each answer is for large ones.
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
         .build();
     aws_sdk_dynamodb::Client::from_conf(config)
 }
@@ -86,5 +111,5 @@ fn timeouts(attempt: Duration) -> TimeoutConfig {
 }
 
 fn has_own_endpoint() -> bool {
-    ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"].iter().any(|name| std::env::var_os(name).is_some())
+    ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"].into_iter().any(|name| variable(name).is_some())
 }

@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 use tidemark_ledger::Call;
 use tidemark_ledger::dynamo::{Apps, Scope, Span};
-use tidemark_model::time::{DAY_MS, MINUTE_MS};
+use tidemark_model::time::{DAY_MS, IN_ORDER_MS, MINUTE_MS, QUARTER_MS};
 use tidemark_model::views::{CURRENT, View};
 use tidemark_model::{Key, Measures};
 
@@ -17,10 +17,6 @@ pub(crate) const ROWS: RangeInclusive<usize> = 1..=10_000;
 const READ: usize = 500;
 /// Reads that a page takes at most: a caller may be bound to many apps that have nothing.
 const READS: usize = 50;
-/// The store's limits of a partition key and of a sort key, in bytes.
-const KEY_BYTES: (usize, usize) = (2_048, 1_024);
-/// Times in ms of thirteen digits, from 2001 to 2286: in keys, only these are in the order of their numbers.
-const THIRTEEN_DIGITS: RangeInclusive<i64> = 1_000_000_000_000..=9_999_999_999_999;
 
 /// Where the rows of an export are.
 pub(crate) enum Source {
@@ -40,7 +36,7 @@ impl Source {
         match view.name {
             "apps" => {
                 let app = params.required("appId");
-                let width_ms = params.one_of("resolution", &[("1d", DAY_MS), ("15m", 15 * MINUTE_MS)]);
+                let width_ms = params.one_of("resolution", &[("1d", DAY_MS), ("15m", QUARTER_MS)]);
                 let pk = Key::parts(&[view.kind, &app], &[]).pk.into();
                 let source = match width_ms.unwrap_or(DAY_MS) {
                     DAY_MS => Self::days(pk, params),
@@ -52,7 +48,7 @@ impl Source {
             }
             "metrics" => {
                 let (app, metric) = (params.required("appId"), params.required("metricName"));
-                let widths = [("1m", ("1M", MINUTE_MS)), ("15m", ("15M", 15 * MINUTE_MS))];
+                let widths = [("1m", ("1M", MINUTE_MS)), ("15m", ("15M", QUARTER_MS))];
                 let (window, width_ms) = params.one_of("resolution", &widths).unwrap_or(("1M", MINUTE_MS));
                 let range = params.range(DAY_MS).widened(width_ms);
                 params.finish()?;
@@ -115,8 +111,8 @@ impl Source {
 
     /// Rows of windows that begin in a range.
     fn windows(pk: String, kind: &str, range: Range) -> Self {
-        let first = range.start_ms.max(*THIRTEEN_DIGITS.start());
-        let last = (range.end_ms - 1).min(*THIRTEEN_DIGITS.end());
+        let first = range.start_ms.max(*IN_ORDER_MS.start());
+        let last = (range.end_ms - 1).min(*IN_ORDER_MS.end());
         let spans =
             if first > last { Vec::new() } else { vec![(format!("{kind}#{first}"), format!("{kind}#{last}$"))] };
         Self::spans(pk, spans, Some(range))
@@ -124,8 +120,8 @@ impl Source {
 
     fn spans(pk: String, mut spans: Vec<(String, String)>, range: Option<Range>) -> Self {
         // The store takes no longer keys, so that nothing can be there.
-        let (of_pk, of_sk) = KEY_BYTES;
-        spans.retain(|(from, to)| pk.len() <= of_pk && from.len() <= of_sk && to.len() <= of_sk);
+        let fits = |sk: &String| sk.len() <= Key::SK_BYTES;
+        spans.retain(|(from, to)| pk.len() <= Key::PK_BYTES && fits(from) && fits(to));
         Self::Spans { pk, spans, range }
     }
 
@@ -175,10 +171,9 @@ impl Source {
         let after = after.map(|key| key.sk.as_str());
         let mut left = spans.iter().filter(|(_, to)| after.is_none_or(|after| after < to.as_str()));
         let Some((from, to)) = left.next() else { return Ok((Vec::new(), None)) };
-        let (pk, from, to) = (pk.clone(), from.clone(), to.clone());
         // A range that ends now has moved on since the page before.
         let after = after.filter(|after| *after >= from.as_str());
-        let span = Span { pk, from, to, backwards: false, most };
+        let span = Span::of(pk.as_str(), (from.clone(), to.clone()), most);
         let (rows, next) = api.ledger.send(|| store.page(&span, after), call).await?.value;
         let next = next.or_else(|| left.next().map(|_| span.to.clone()));
         Ok((rows, next.map(place)))

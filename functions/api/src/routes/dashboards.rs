@@ -7,13 +7,14 @@ use axum::extract::State;
 use futures_util::future::try_join_all;
 use tidemark_ledger::Call;
 use tidemark_ledger::dynamo::Span;
-use tidemark_model::time::{DAY_MS, Day, MINUTE_MS, utc};
+use tidemark_model::activity::APP_LIMIT;
+use tidemark_model::time::{DAY_MS, Day, MINUTE_MS, QUARTER_MS, utc};
 use tidemark_model::views::{activity, metrics, series};
 use tidemark_model::{Key, Measures};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::known::{APP_BYTES, known};
+use super::known::known;
 use crate::dashboard::{Dashboard, RecentMetric, newest, newest_metrics};
 use crate::windows::{Width, Windows};
 use crate::{Answer, Api, Fresh, Id, Now, Params, Problem, Range, Reader};
@@ -49,21 +50,21 @@ async fn dashboard(
     mut params: Params,
     Now(call): Now,
 ) -> Result<Answer, Problem> {
-    let range = params.range(DAY_MS).widened(activity::WINDOW_MS);
+    let range = params.range(DAY_MS).widened(QUARTER_MS);
     if range.end_ms.saturating_sub(range.start_ms) > MOST_DAYS * DAY_MS {
         params.refuse("startTime", format!("is more than {MOST_DAYS} days before endTime; ask for less at once"));
     }
     params.finish()?;
     caller.app(&app)?;
-    if app.len() > APP_BYTES {
+    if app.len() > APP_LIMIT {
         known(&api, &app, call).await?;
     }
     let days = days(&api, range);
     let (first, last) =
         (days.first().map_or("", |day| day.date.as_str()), days.last().map_or("", |day| day.date.as_str()));
     let day_keys: Vec<Key> = days.iter().map(|day| activity::day_row(&app, &day.date)).collect();
-    let names = Span::between(activity::rows_between(&app, first, last), PAGE).backwards();
-    let metrics = Span::between(series::rows_between(&app, first, last), PAGE).backwards();
+    let names = Span::between(activity::rows_between(&app, first, last), PAGE).backwards().only(&["events"]);
+    let metrics = Span::between(series::rows_between(&app, first, last), PAGE).backwards().only(&["sets"]);
     let read_days =
         async { Ok::<_, Problem>(api.ledger.send(|| api.ledger.store().rows_at(&day_keys), call).await?.value) };
     let (rows, names, metrics) = tokio::try_join!(read_days, page(&api, &names, call), page(&api, &metrics, call))?;
@@ -104,7 +105,7 @@ fn days(api: &Api, range: Range) -> Vec<Day> {
 /// How wide the windows of a range are that a chart can show.
 fn width(api: &Api, range: Range) -> (&'static str, Width) {
     match range.end_ms.saturating_sub(range.start_ms) {
-        ..=129_600_000 => ("15m", Width::Ms(activity::WINDOW_MS)),
+        ..=129_600_000 => ("15m", Width::Ms(QUARTER_MS)),
         129_600_001..=864_000_000 => ("1h", Width::Ms(60 * MINUTE_MS)),
         _ => ("1d", Width::Day(api.settings.zone.clone())),
     }
@@ -127,7 +128,7 @@ async fn recent(
 ) -> Result<Vec<RecentMetric>, Problem> {
     let rows = metrics::rows_between(app, &metric, false, range.start_ms, range.end_ms);
     // A window has at most a row for each tag set, and one of the overflow for each type.
-    let span = Span::between(rows, 2 * tag_sets + OVERFLOWS).backwards();
-    let (rows, _) = page(api, &span, call).await?;
-    Ok(newest(&metric, &rows))
+    let span = Span::between(rows, 2 * tag_sets + OVERFLOWS).backwards().only(&["count", "sum", "min", "max"]);
+    let (rows, goes_on) = page(api, &span, call).await?;
+    Ok(newest(&metric, &rows, goes_on))
 }

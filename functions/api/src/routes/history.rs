@@ -15,7 +15,6 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::listed::KEY_BYTES;
 use crate::{Answer, Api, Fresh, Id, Now, Page, Params, Problem, ShopReader};
 
 /// Days that are shown where `from` is not given.
@@ -100,7 +99,7 @@ async fn history<T: Serialize>(
     let days = params.days(DAYS, zone);
     params.finish()?;
     let key = Key::of(view.kind, id, CURRENT);
-    if key.pk.len() > KEY_BYTES {
+    if key.pk.len() > Key::PK_BYTES {
         return Err(Problem::not_found(format!("there is nothing of this id among {}", view.name)));
     }
     let (from, to) = days.dates();

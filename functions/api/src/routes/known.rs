@@ -2,17 +2,15 @@
 
 use tidemark_ledger::Call;
 use tidemark_ledger::dynamo::Span;
+use tidemark_model::activity::APP_LIMIT;
 use tidemark_model::views::{event_totals, series};
 
 use crate::{Api, Problem};
 
-/// Bytes of an app's id at most.
-pub(super) const APP_BYTES: usize = 128;
-
 /// Refuses an app of which there is no event and no metric: where an answer would be empty, that may be a typing
 /// error.
 pub(super) async fn known(api: &Api, app: &str, call: Call) -> Result<(), Problem> {
-    if app.len() <= APP_BYTES {
+    if app.len() <= APP_LIMIT {
         let always = ("0000-00-00", "9999-99-99");
         for keys in [event_totals::rows_of(Some(app)), series::rows_between(app, always.0, always.1)] {
             let span = Span::between(keys, 1);

@@ -7,8 +7,6 @@ use tidemark_model::{Key, Measures};
 use crate::{Answer, Api, Caller, Fresh, Page, Params, Problem};
 use tidemark_ledger::Call;
 
-/// A partition key has at most so many. (Amazon DynamoDB developer guide, "Quotas".)
-pub(super) const KEY_BYTES: usize = 2_048;
 /// Places of a ranking that are shown where `top` is not given.
 const TOP: usize = 10;
 
@@ -56,7 +54,7 @@ pub(super) async fn one(
     let missing = || Problem::not_found(format!("there is nothing of this id among {}", view.name));
     let key = Key::of(view.kind, id, CURRENT);
     // The store takes no longer key, so that none can be there.
-    if key.pk.len() > KEY_BYTES {
+    if key.pk.len() > Key::PK_BYTES {
         return Err(missing());
     }
     let row = api.ledger.send(|| api.ledger.store().row(&key), call).await?.value.ok_or_else(missing)?;

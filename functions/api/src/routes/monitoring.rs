@@ -65,9 +65,7 @@ async fn metrics(
 }
 
 fn event_totals_span() -> Span {
-    let kind = event_totals::VIEW.kind;
-    let (from, to) = ("SERVICE#".to_owned(), format!("SERVICE#{}", char::MAX));
-    Span { pk: kind.to_owned(), from, to, backwards: false, most: MOST_READ }
+    Span::of(event_totals::VIEW.kind, ("SERVICE#".to_owned(), format!("SERVICE#{}", char::MAX)), MOST_READ)
 }
 
 /// The rejects of every topic that a lane is of.

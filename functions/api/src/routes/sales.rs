@@ -36,9 +36,8 @@ async fn daily(
     let days = params.days(DAYS, &api.settings.zone);
     params.finish()?;
     let (from, to) = days.dates();
-    let [from, to] = [from, to].map(|date| daily_sales::row(&date));
     let most = usize::try_from(days.count()).unwrap_or_default();
-    let span = Span { pk: from.pk.into(), from: from.sk.into(), to: to.sk.into(), backwards: false, most };
+    let span = Span::between((daily_sales::row(&from), daily_sales::row(&to)), most);
     let (rows, _) = api.ledger.send(|| api.ledger.store().span(&span), call).await?.value;
     // A day that is over still changes with its orders.
     Answer::json(&Page { items: documents(&daily_sales::VIEW, rows, call)?, next: None }, Fresh::Live)

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use axum::extract::State;
 use compact_str::CompactString;
 use serde::Serialize;
+use tidemark_model::activity::APP_LIMIT;
+use tidemark_model::metric::NAME_LIMIT;
 use tidemark_model::number::Number;
 use tidemark_model::time::{DAY_MS, MINUTE_MS, utc};
 use tidemark_model::{Decimal, Measures};
@@ -13,14 +15,12 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::known::{APP_BYTES, known};
+use super::known::known;
 use crate::aggregation::Aggregation;
 use crate::measured::{ByWindow, Group, Question, minutes};
 use crate::windows::{MOST, Width, Windows};
 use crate::{Answer, Api, FieldError, Fresh, Now, Params, Problem, Range, Reader};
 
-/// Bytes of a metric's name at most.
-const METRIC_BYTES: usize = 200;
 /// Series of one answer at most.
 const MOST_SERIES: usize = 100;
 
@@ -102,7 +102,7 @@ async fn metrics(
     mut params: Params,
     Now(call): Now,
 ) -> Result<Answer, Problem> {
-    let (app, metric) = (params.id("appId", APP_BYTES), params.id("metricName", METRIC_BYTES));
+    let (app, metric) = (params.id("appId", APP_LIMIT), params.id("metricName", NAME_LIMIT));
     let (kind, tags, group_by) = (params.text("metricType"), params.tags("tags"), params.tag_names("groupBy"));
     let aggregation = params.one_of("aggregation", &Aggregation::WORDS).unwrap_or(Aggregation::Mean);
     let zone = params.zone("timeZone").unwrap_or_else(|| api.settings.zone.clone());

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use axum::extract::State;
 use compact_str::CompactString;
 use serde::Serialize;
-use tidemark_model::activity::Event;
+use tidemark_model::activity::{APP_LIMIT, Event};
 use tidemark_model::time::utc;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::known::{APP_BYTES, known};
+use super::known::known;
 use crate::timeline::{Question, page};
 use crate::{Answer, Api, Fresh, Id, Now, Page, Params, Problem, Reader};
 
@@ -97,7 +97,7 @@ async fn events(
     Now(call): Now,
 ) -> Result<Answer, Problem> {
     let question = Question {
-        app: params.id("appId", APP_BYTES),
+        app: params.id("appId", APP_LIMIT),
         user,
         kind: params.text("eventType"),
         name: params.text("eventName"),

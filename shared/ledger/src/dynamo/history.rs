@@ -3,6 +3,7 @@
 use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, ReturnConsumedCapacity, WriteRequest};
 use compact_str::CompactString;
 use tidemark_model::rows::{TTL, seconds_up};
+use tidemark_model::time::IN_ORDER_MS;
 use tidemark_model::{Key, Measures};
 
 use super::DynamoStore;
@@ -91,9 +92,9 @@ impl DynamoStore {
     }
 }
 
-/// A sort key. Times of thirteen digits, from 2001 to 2286, are in the order of their numbers there.
+/// A sort key.
 fn place(start_ms: i64) -> String {
-    format!("METRICS#{}", start_ms.clamp(1_000_000_000_000, 9_999_999_999_999))
+    format!("METRICS#{}", start_ms.clamp(*IN_ORDER_MS.start(), *IN_ORDER_MS.end()))
 }
 
 fn closed(closing: &Closing, key: &Key, row: &Measures) -> Item {

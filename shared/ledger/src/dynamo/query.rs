@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::ReturnConsumedCapacity;
+use tidemark_model::rows::TTL;
 use tidemark_model::views::{CURRENT, directory_of};
 use tidemark_model::{Key, Known, Measures};
 
@@ -26,19 +27,31 @@ pub struct Span {
     pub backwards: bool,
     /// How many items at most.
     pub most: usize,
+    /// The measures that are wanted of them; all, if it names none.
+    pub only: &'static [&'static str],
 }
 
 impl Span {
     /// From one key to another of the same partition.
     pub fn between((from, to): (Key, Key), most: usize) -> Self {
-        let Key { pk, sk } = from;
-        Self { pk: pk.into(), from: sk.into(), to: to.sk.into(), backwards: false, most }
+        Self::of(from.pk, (from.sk.into(), to.sk.into()), most)
+    }
+
+    /// From one sort key of a partition to another.
+    pub fn of(pk: impl Into<String>, (from, to): (String, String), most: usize) -> Self {
+        Self { pk: pk.into(), from, to, backwards: false, most, only: &[] }
     }
 
     /// The span read from its end.
     #[must_use]
     pub fn backwards(self) -> Self {
         Self { backwards: true, ..self }
+    }
+
+    /// The span's rows with these measures alone: what is not asked for need not be parsed.
+    #[must_use]
+    pub fn only(self, only: &'static [&'static str]) -> Self {
+        Self { only, ..self }
     }
 }
 
@@ -149,9 +162,16 @@ impl DynamoStore {
         consistent: bool,
     ) -> Answer<(Vec<Item>, Option<String>)> {
         let place = |sk: &str| key_item(&Key { pk: span.pk.as_str().into(), sk: sk.into() });
-        let page = self
-            .client
-            .query()
+        let mut request = self.client.query();
+        if !span.only.is_empty() {
+            let mut wanted = "#pk, #sk, #ttl".to_owned();
+            for (at, name) in span.only.iter().enumerate() {
+                wanted.push_str(&format!(", #{at}"));
+                request = request.expression_attribute_names(format!("#{at}"), *name);
+            }
+            request = request.expression_attribute_names("#ttl", TTL).projection_expression(wanted);
+        }
+        let page = request
             .table_name(table)
             .consistent_read(consistent)
             .key_condition_expression("#pk = :pk AND #sk BETWEEN :from AND :to")

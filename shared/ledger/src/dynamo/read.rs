@@ -15,6 +15,8 @@ use crate::{Answer, Floor, Metered, Page, Segment, Store, StoreError, Units};
 
 /// Before keys are asked for again that a throttled read left out.
 const PAUSE: Duration = Duration::from_millis(50);
+/// Places of a ranking that are read at once beyond those wanted, for equals of the last.
+const ROOM: usize = 10;
 
 impl DynamoStore {
     /// Reads every row that is not past its TTL, and every listed state. It scans the views table:
@@ -135,6 +137,7 @@ impl DynamoStore {
             .scan_index_forward(false)
             .expression_attribute_names("#board", "board")
             .expression_attribute_values(":board", string(ranking.board))
+            .limit(i32::try_from(most.saturating_add(ROOM)).unwrap_or(i32::MAX))
             .return_consumed_capacity(ReturnConsumedCapacity::Total);
         let mut condition = "#board = :board".to_owned();
         if let Some(floor) = floor {

@@ -14,7 +14,7 @@ use super::{Column, ONE, Source, Tables, View};
 use crate::activity::Sighted;
 use crate::number::Number;
 use crate::rows::{Contribution, TTL, seconds_up};
-use crate::time::{MINUTE_MS, window_start};
+use crate::time::{QUARTER_MS, window_start};
 use crate::{Decimal, Key, Measures, State};
 
 /// The view.
@@ -39,8 +39,6 @@ pub const VIEW: View = View {
 };
 
 const KIND: &str = "APP";
-/// The windows within a day, in ms.
-pub const WINDOW_MS: i64 = 15 * MINUTE_MS;
 
 /// The row of an app's day.
 pub fn day_row(app: &str, date: &str) -> Key {
@@ -54,7 +52,7 @@ pub fn rows_between(app: &str, first: &str, last: &str) -> (Key, Key) {
 
 /// The windows of a day's row: when each begins, in ms since 1970, and its events.
 pub fn windows(row: &Measures) -> impl Iterator<Item = (i64, Decimal)> {
-    row.iter().filter_map(|(name, n)| Some((name.strip_prefix('q')?.parse::<i64>().ok()?.checked_mul(WINDOW_MS)?, n)))
+    row.iter().filter_map(|(name, n)| Some((name.strip_prefix('q')?.parse::<i64>().ok()?.checked_mul(QUARTER_MS)?, n)))
 }
 
 /// The day, the type and the name that a row counts the events of; `None` for other rows.
@@ -86,12 +84,12 @@ fn rows(state: &State, contribution: &mut Contribution) {
     match state {
         State::Event(event) => {
             let day_expires = Some(event.window_expires(event.day.end_ms));
-            let start = window_start(event.at, WINDOW_MS);
-            let window_expires = Some(event.window_expires(start.saturating_add(WINDOW_MS)));
+            let start = window_start(event.at, QUARTER_MS);
+            let window_expires = Some(event.window_expires(start.saturating_add(QUARTER_MS)));
             let (app, kind, name) = (&[KIND, event.app.as_str()], event.kind.as_str(), event.name.as_str());
             let mut of_day = Measures::default();
             of_day.add("events", ONE);
-            of_day.add(&format_compact!("q{}", start.div_euclid(WINDOW_MS)), ONE);
+            of_day.add(&format_compact!("q{}", start.div_euclid(QUARTER_MS)), ONE);
             of_day.add(TTL, Decimal::whole(seconds_up(event.window_expires(event.day.end_ms))));
             contribution.add_measures(day_row(&event.app, &event.day.date), &of_day);
             let named = Key::parts(app, &["DAY", &event.day.date, kind, name]);

@@ -14,7 +14,7 @@ use crate::number::Number;
 use crate::parcel::Strand;
 use crate::rows::{Contribution, TTL, seconds_up};
 use crate::sketch::{bucket, quantile};
-use crate::time::{MINUTE_MS, window_start};
+use crate::time::{IN_ORDER_MS, MINUTE_MS, QUARTER_MS, window_start};
 use crate::{Decimal, Key, Measures, State};
 
 /// The view.
@@ -43,10 +43,6 @@ pub const VIEW: View = View {
 const KIND: &str = "METRIC";
 /// The windows: what their rows are called, and their width in ms.
 const WINDOWS: [(&str, i64); 2] = [("1M", MINUTE_MS), ("15M", QUARTER_MS)];
-/// The wider of the windows, in ms; the other is a minute.
-pub const QUARTER_MS: i64 = 15 * MINUTE_MS;
-/// Windows of before, in September 2001, have a digit less, and do not stand in order with those of today.
-const ORDERED_MS: i64 = 1_000_000_000_000;
 
 /// Names and values.
 type Tags = Vec<(CompactString, CompactString)>;
@@ -110,7 +106,8 @@ pub(crate) fn longest_key(series: &Series) -> Key {
 pub fn rows_between(app: &str, metric: &str, by_minute: bool, start_ms: i64, end_ms: i64) -> (Key, Key) {
     let [(minute, _), (quarter, _)] = WINDOWS;
     let pk = [KIND, app, metric, if by_minute { minute } else { quarter }];
-    let place = |ms: i64| Key::parts(&pk, &["METRICS", &ms.max(ORDERED_MS).to_string()]);
+    let place =
+        |ms: i64| Key::parts(&pk, &["METRICS", &ms.clamp(*IN_ORDER_MS.start(), *IN_ORDER_MS.end()).to_string()]);
     (place(start_ms), place(end_ms))
 }
 
