@@ -136,7 +136,8 @@ fn correlation_id(headers: &HeaderMap) -> String {
 fn not_modified(method: &Method, if_none_match: Option<&HeaderValue>, response: Response) -> Response {
     let tags = if_none_match.and_then(|tags| tags.to_str().ok()).unwrap_or_default();
     let tag = response.headers().get(header::ETAG).and_then(|tag| tag.to_str().ok());
-    let has = tag.is_some_and(|tag| tags.split(',').any(|known| known.trim().trim_start_matches("W/") == tag));
+    let has =
+        tag.is_some_and(|tag| tags.split(',').any(|known| [tag, "*"].contains(&known.trim().trim_start_matches("W/"))));
     let is_read = *method == Method::GET || *method == Method::HEAD;
     if !(is_read && has && response.status() == StatusCode::OK) {
         return response;

@@ -47,7 +47,7 @@ impl Params {
         if let Some((_, (name, _))) = twice {
             return Err(refused(name, "is given more than once".to_owned()));
         }
-        Ok(Self { path: path.to_owned(), pairs, asked: vec!["cursor"], errors: Vec::new(), now_ms })
+        Ok(Self { path: path.to_owned(), pairs, asked: Vec::new(), errors: Vec::new(), now_ms })
     }
 
     /// The value of a parameter, as it came; empty counts as not given.
@@ -105,7 +105,13 @@ impl Params {
 
     /// How many a page shows: the parameter `limit`.
     pub fn limit(&mut self) -> usize {
-        self.number("limit", LIMITS).unwrap_or(LIMIT)
+        self.page(LIMITS).unwrap_or(LIMIT)
+    }
+
+    /// How many a page shows, of a route that takes `limit` and `cursor`.
+    pub fn page(&mut self, bounds: RangeInclusive<usize>) -> Option<usize> {
+        self.asked.push("cursor");
+        self.number("limit", bounds)
     }
 
     /// One of some words.

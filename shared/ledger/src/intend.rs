@@ -56,8 +56,9 @@ fn plans(
         return intention(Vec::new(), false, 0);
     }
     let of_states = admission.settle(&mut transitions);
-    let rejects = batch.rejects.iter().map(|reject| reject.offset).filter(|offset| Some(*offset) > through);
-    let mut covered: Vec<Covered<'_>> = points.map(Covered::Point).chain(rejects.map(Covered::Reject)).collect();
+    let rejects = batch.rejects.iter().filter(|reject| Some(reject.offset) > through);
+    let rejects = rejects.map(|reject| Covered::Reject(reject.offset, reject.fault));
+    let mut covered: Vec<Covered<'_>> = points.map(Covered::Point).chain(rejects).collect();
     covered.sort_unstable_by_key(Covered::offset);
     let of_points = admission.overflow(pointed(&covered));
     let covering = |covered: &[Covered<'_>]| Plan {
@@ -71,7 +72,7 @@ fn plans(
 fn pointed<'a>(covered: &'a [Covered<'a>]) -> impl Iterator<Item = &'a Point> {
     covered.iter().filter_map(|covered| match covered {
         Covered::Point(point) => Some(*point),
-        Covered::Reject(_) => None,
+        Covered::Reject(..) => None,
     })
 }
 
@@ -79,14 +80,18 @@ fn pointed<'a>(covered: &'a [Covered<'a>]) -> impl Iterator<Item = &'a Point> {
 /// to be when `through` passes their offsets, which it does once.
 fn setting_aside(batch: &Batch, lane: &LaneId, covered: &[Covered<'_>]) -> Vec<Transition> {
     let lane = lane.to_string();
-    let rejects = covered.iter().filter(|covered| matches!(covered, Covered::Reject(_)));
-    let step = |reject: &Covered<'_>| Transition {
-        key: SetAside::key(&lane, reject.offset()),
+    let rejects = covered.iter().filter_map(|covered| match covered {
+        Covered::Reject(offset, fault) => Some((*offset, *fault)),
+        Covered::Point(_) => None,
+    });
+    let step = |(offset, fault)| Transition {
+        key: SetAside::key(&lane, offset),
         counter: 0,
         version: SetAside::VERSION,
         before: None,
         after: State::SetAside(SetAside {
             topic: batch.topic.as_str().into(),
+            fault,
             redriven: false,
             expires: batch.rejects_expire,
         }),

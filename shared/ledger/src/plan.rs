@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tidemark_model::fold::effects;
 use tidemark_model::metric::Point;
+use tidemark_model::set_aside::Fault;
 use tidemark_model::{Key, Measures, Rows, State, Transition};
 
 use crate::LedgerError;
@@ -44,15 +45,15 @@ pub(crate) struct Planned {
 pub(crate) enum Covered<'a> {
     /// A metric's point is counted.
     Point(&'a Point),
-    /// A record is set aside.
-    Reject(i64),
+    /// The record at an offset is set aside.
+    Reject(i64, Fault),
 }
 
 impl Covered<'_> {
     pub(crate) fn offset(&self) -> i64 {
         match self {
             Self::Point(point) => point.offset,
-            Self::Reject(offset) => *offset,
+            Self::Reject(offset, _) => *offset,
         }
     }
 }
@@ -178,7 +179,7 @@ mod tests {
     }
 
     fn rejects(offsets: std::ops::Range<i64>) -> Vec<Covered<'static>> {
-        offsets.map(Covered::Reject).collect()
+        offsets.map(|offset| Covered::Reject(offset, Fault::Refused)).collect()
     }
 
     /// Of each plan its transitions, the numbers of its points' row, and how far it covers.
@@ -217,7 +218,7 @@ mod tests {
             let step = |offset: i64| Transition { counter: offset as u64, ..transition(offset, &noise(offset)) };
             Plan { transitions: covered.iter().map(|one| step(one.offset())).collect(), points: vec![] }
         };
-        let bytes = |offset| covering(&[Covered::Reject(offset)]).encode(MAX_PLAN_BYTES).unwrap().len();
+        let bytes = |offset| covering(&rejects(offset..offset + 1)).encode(MAX_PLAN_BYTES).unwrap().len();
         let most_bytes = (10..14).map(bytes).max().unwrap();
         let free = vec![Transition { counter: 99, ..transition(99, "") }];
         let plans = Plan::split(free, &rejects(10..14), covering, Some(20), most_bytes).unwrap();

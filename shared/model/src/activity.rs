@@ -269,6 +269,7 @@ fn accept(input: &Input<'_>, heard: Heard<'_>, said: &mut Said) -> Result<Accept
     let settings = input.settings;
     let [app_field, user_field, id_field, session_field] = heard.fields;
     let app = text(required(app_field, heard.app.as_ref())?, app_field, APP_LIMIT)?;
+    input.may_tell(&app)?;
     let user = text(required(user_field, heard.user.as_ref())?, user_field, ID_LIMIT)?;
     let name = heard.name.unwrap_or_else(|| heard.kind.clone());
     let session = heard.session.as_ref().filter(is_given).map(|raw| text(raw, session_field, ID_LIMIT)).transpose()?;
@@ -283,7 +284,6 @@ fn accept(input: &Input<'_>, heard: Heard<'_>, said: &mut Said) -> Result<Accept
         return Ok(Accepted::Late);
     }
 
-    let has_time = own_time.is_some() || input.record.timestamp_ms().is_some();
     if heard.properties.as_ref().is_some_and(|raw| raw.json().len() > 2 * PROPERTIES_LIMIT) {
         return Err(too_long());
     }
@@ -305,12 +305,13 @@ fn accept(input: &Input<'_>, heard: Heard<'_>, said: &mut Said) -> Result<Accept
     ];
     let parts = parts.into_iter().map(|part| part.map_or("", CompactString::as_str));
     let fingerprint = fingerprint(parts.chain([content.as_ref().map_or("", Json::text)]));
+    let has_time = own_time.is_some();
     let identity =
         identity(input, has_time, heard.id.as_ref().filter(is_given), heard.envelope.as_ref(), fingerprint, id_field)?;
     let day = settings.zone.day(at);
     let kept = retention.saturating_add(DAY_MS);
     // What has an id is that id, whatever its tellings say of the time: the earliest counts.
-    let timed = identity.kind == "fp";
+    let timed = matches!(identity.kind, "fp" | "rq");
     let moment = if timed { format_compact!("{at:015}") } else { CompactString::default() };
     let mut sk: Vec<&str> = if timed { vec!["EVENT", &moment] } else { vec!["ID"] };
     sk.extend([identity.kind, &*identity.id]);
@@ -384,7 +385,7 @@ struct Identity {
 
 fn identity(
     input: &Input<'_>,
-    is_timed: bool,
+    has_time: bool,
     id: Option<&Raw<'_>>,
     envelope: Option<&Envelope>,
     fingerprint: u128,
@@ -396,10 +397,15 @@ fn identity(
     if let Some(id) = id {
         return Ok(Identity { kind: "id", id: digest([&*text(id, field, usize::MAX)?]) });
     }
-    if let Some(given) = input.given_id {
-        return Ok(Identity { kind: "id", id: digest([given]) });
+    match input.requested {
+        Some(requested) if requested.may_come_again => {
+            return Ok(Identity { kind: "id", id: digest([requested.id]) });
+        }
+        // Equals that say no time were sent at once: they are as many as there are.
+        Some(requested) if !has_time => return Ok(Identity { kind: "rq", id: digest([requested.id]) }),
+        _ => {}
     }
-    if !is_timed {
+    if !has_time && input.record.timestamp_ms().is_none() {
         // Without any time, its place in the stream is all that a redelivery keeps.
         let (topic, partition) = (input.record.topic(), input.record.partition);
         return Ok(Identity { kind: "at", id: format_compact!("{topic}-{partition}-{}", input.record.offset) });

@@ -460,7 +460,7 @@ mod tests {
     #[test]
     fn every_encoding_of_a_time_is_read() {
         let (record, settings) = (crate::kafka::RawRecord::unplaced(), crate::Settings::default());
-        let input = Input { record: &record, value: None, settings: &settings, given_id: None };
+        let input = Input { record: &record, value: None, settings: &settings, requested: None };
         let new_year = 1_735_689_600_000;
         for (name, json, expect) in [
             ("io.debezium.time.MicroTimestamp", "1735689600000999", new_year),

@@ -1,10 +1,12 @@
 //! From an invocation's bytes to changes and rejects, in parallel.
 
 use rayon::prelude::*;
+use serde::de::IgnoredAny;
 
 use crate::kafka::{Invocation, InvocationError, Partition, RawRecord};
 use crate::metric::{Point, TagSets};
-use crate::stream::{Accepted, Input, Said, Settings, Stream};
+use crate::set_aside::Fault;
+use crate::stream::{Accepted, Input, Said, Settings, Stream, parse};
 use crate::{Change, Key};
 
 /// Records that one thread decodes in a row: enough to outweigh handing them over.
@@ -55,6 +57,8 @@ pub struct Position {
 pub struct Reject {
     /// Its offset.
     pub offset: i64,
+    /// Why not, roughly.
+    pub fault: Fault,
     /// Why not.
     pub reason: String,
     /// The whole record as it arrived, as one line of JSON.
@@ -175,12 +179,12 @@ fn decode_chunk(stream: Option<&Stream>, records: &[RawRecord<'_>], settings: &S
             Ok(Accepted::Counted) => decoded.counted += 1,
             Ok(Accepted::Nothing) => decoded.empty += 1,
             Ok(Accepted::Late) => decoded.late += 1,
-            Err(reason) => {
+            Err((fault, reason)) => {
                 // What is set aside is set aside whole.
                 said.changes.truncate(before.0);
                 said.points.truncate(before.1);
                 let reason = shortened(reason);
-                decoded.rejects.push(Reject { offset: record.offset, reason, record: record.to_json() });
+                decoded.rejects.push(Reject { offset: record.offset, fault, reason, record: record.to_json() });
             }
         }
     }
@@ -202,9 +206,13 @@ fn decode_record(
     value: &mut Vec<u8>,
     settings: &Settings,
     said: &mut Said,
-) -> Result<Accepted, String> {
-    let stream = stream.ok_or("topic carries no known stream")?;
+) -> Result<Accepted, (Fault, String)> {
+    let stream = stream.ok_or_else(|| (Fault::NoStream, "topic carries no known stream".to_owned()))?;
     value.clear();
-    let value = record.append_value(value)?.then_some(value.as_slice());
-    (stream.decode)(&Input { record, value, settings, given_id: None }, said)
+    let has_value = record.append_value(value).map_err(|reason| (Fault::Unreadable, reason.into()))?;
+    let value = has_value.then_some(value.as_slice());
+    (stream.decode)(&Input { record, value, settings, requested: None }, said).map_err(|reason| {
+        let is_readable = value.is_none_or(|value| parse::<IgnoredAny>(value).is_ok());
+        (if is_readable { Fault::Refused } else { Fault::Unreadable }, reason)
+    })
 }

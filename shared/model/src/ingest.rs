@@ -2,18 +2,18 @@
 //!
 //! A record of Kafka has a place that names it. A value of a request has none, and the request may come again: so
 //! every change that it comes to is an entity's, which may be told any number of times, on any lane. An event
-//! without an id is named by its place in a request that has an idempotency key, and else by its fingerprint, as
-//! in the stream. Points without one make [`Parcel`]s.
+//! without an id is named by its place in a request that has an idempotency key, or if it says no time; and else by its
+//! fingerprint, as in the stream. Points without one make [`Parcel`]s.
 
 use compact_str::CompactString;
 
+use crate::Change;
 use crate::decode::shortened;
 use crate::fingerprint::digest;
 use crate::kafka::RawRecord;
 use crate::metric::Point;
 use crate::parcel::Parcel;
-use crate::stream::{Accepted, Input, Said, Settings, Stream};
-use crate::{Change, State};
+use crate::stream::{Accepted, Input, Requested, Said, Settings, Stream};
 
 /// Values of one parcel at most: so many buckets of a sketch, with the other numbers of a row, fit one addition.
 const PARCEL_VALUES: usize = 128;
@@ -25,7 +25,8 @@ const PARCEL_BYTES: usize = 64 << 10;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestId {
     digest: CompactString,
-    may_come_again: bool,
+    /// Whether the request may come again under its name.
+    pub may_come_again: bool,
 }
 
 impl RequestId {
@@ -39,9 +40,9 @@ impl RequestId {
         Self { digest: digest(["random", &bits.to_string()]), may_come_again: false }
     }
 
-    /// What names the value at a place in the request, if it has no id of its own and the request may come again.
-    pub fn id_of(&self, index: usize) -> Option<CompactString> {
-        self.may_come_again.then(|| digest([self.digest.as_str(), &index.to_string()]))
+    /// What names the value at a place in the request.
+    pub fn id_of(&self, index: usize) -> CompactString {
+        digest([self.digest.as_str(), &index.to_string()])
     }
 }
 
@@ -66,14 +67,11 @@ pub fn ingest<V: AsRef<[u8]>>(
     let (mut said, mut results) = (Said::default(), Vec::with_capacity(values.len()));
     for (index, value) in values.iter().enumerate() {
         let before = (said.changes.len(), said.points.len());
-        let result = read(stream, index, value.as_ref(), request, settings, &mut said).and_then(|accepted| {
-            let changes = said.changes.iter().skip(before.0).filter_map(|change| app(&change.state));
-            let mut apps = changes.chain(said.points.iter().skip(before.1).map(|point| point.series.app.as_str()));
-            match apps.find(|app| !may_tell(app)) {
-                Some(app) => Err(format!("app `{app}` is not the caller's")),
-                None => Ok(accepted),
-            }
-        });
+        let record = RawRecord::requested(i64::try_from(index).unwrap_or(i64::MAX), settings.now_ms);
+        let id = request.id_of(index);
+        let requested = Requested { id: &id, may_come_again: request.may_come_again, may_tell: &may_tell };
+        let input = Input { record: &record, value: Some(value.as_ref()), settings, requested: Some(requested) };
+        let result = (stream.decode)(&input, &mut said);
         if result.is_err() {
             // A value counts whole or not at all.
             said.changes.truncate(before.0);
@@ -84,29 +82,6 @@ pub fn ingest<V: AsRef<[u8]>>(
     let mut changes = said.changes;
     changes.extend(parcels(said.points, values, request));
     Ingested { changes, results }
-}
-
-fn read(
-    stream: &Stream,
-    index: usize,
-    value: &[u8],
-    request: &RequestId,
-    settings: &Settings,
-    said: &mut Said,
-) -> Result<Accepted, String> {
-    let record = RawRecord::requested(i64::try_from(index).unwrap_or(i64::MAX), settings.now_ms);
-    let id = request.id_of(index);
-    (stream.decode)(&Input { record: &record, value: Some(value), settings, given_id: id.as_deref() }, said)
-}
-
-/// The app that a state is of, if it is of one.
-fn app(state: &State) -> Option<&str> {
-    match state {
-        State::Event(event) => Some(&event.app),
-        State::Seen(seen) => Some(&seen.app),
-        State::Sample(sample) => Some(&sample.series.app),
-        _ => None,
-    }
 }
 
 /// Points as parcels. Which point is in which part depends on the values alone, and not on what became of them:

@@ -297,6 +297,7 @@ fn decode(input: &Input<'_>, said: &mut Said) -> Result<Accepted, String> {
         kind: part("metricType", metric.metric_type, TYPE_LIMIT)?,
         tags: tags(metric.tags)?,
     };
+    input.may_tell(&series.app)?;
     let value = value(&metric.value.ok_or("value is missing")?)?;
     let own_time = metric.timestamp.filter(|raw| raw.json() != "null");
     let own_time = own_time.map(|raw| time::read("timestamp", &raw)).transpose()?;

@@ -239,7 +239,7 @@ fn key(kind: &'static str, id: &str) -> Key {
 
 fn route(value: &[u8]) -> Route {
     let record = crate::kafka::RawRecord::unplaced();
-    let input = Input { record: &record, value: Some(value), settings: &Settings::default(), given_id: None };
+    let input = Input { record: &record, value: Some(value), settings: &Settings::default(), requested: None };
     let routed = read(&input, |change| {
         let topic = if change.table == "order_items" { "dbserver1.public.order_items" } else { TOPIC };
         // What is no time of any calendar is the decoder's to refuse.

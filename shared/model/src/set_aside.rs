@@ -16,10 +16,39 @@ use crate::{Batch, Change, Key, Settings, State, Version, decode};
 pub struct SetAside {
     /// Its topic.
     pub topic: CompactString,
+    /// What is wrong with it.
+    #[serde(default)]
+    pub fault: Fault,
     /// Whether it counts by now.
     pub redriven: bool,
     /// When that may be forgotten, in ms since 1970. Then it cannot be redriven any more.
     pub expires: i64,
+}
+
+/// What is wrong with a record, roughly.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Fault {
+    /// Its topic carries no known stream.
+    NoStream,
+    /// It holds no text, or none that is JSON.
+    Unreadable,
+    /// It says what its stream does not take.
+    #[default]
+    Refused,
+}
+
+impl Fault {
+    /// All that there are.
+    pub const ALL: [Self; 3] = [Self::NoStream, Self::Unreadable, Self::Refused];
+
+    /// What it is called in rows and metrics.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::NoStream => "no_stream",
+            Self::Unreadable => "unreadable",
+            Self::Refused => "refused",
+        }
+    }
 }
 
 impl SetAside {

@@ -40,8 +40,19 @@ pub struct Input<'a> {
     pub value: Option<&'a [u8]>,
     /// How it is to be read.
     pub settings: &'a Settings,
-    /// The identity of a value that has none of its own, where its request gives it one.
-    pub given_id: Option<&'a str>,
+    /// The request that the value came in, if it came in one.
+    pub requested: Option<Requested<'a>>,
+}
+
+/// What a request says of a value in it.
+#[derive(Clone, Copy)]
+pub struct Requested<'a> {
+    /// Names the value, if nothing of its own does.
+    pub id: &'a str,
+    /// Whether the request may come again: then it alone names what has no id.
+    pub may_come_again: bool,
+    /// Of which apps the caller may tell something.
+    pub may_tell: &'a dyn Fn(&str) -> bool,
 }
 
 /// What good records say.
@@ -71,6 +82,17 @@ impl<'a> Input<'a> {
     /// If there are none.
     pub fn value(&self) -> Result<&'a [u8], String> {
         self.value.ok_or_else(|| "value is missing or null".to_owned())
+    }
+
+    /// Refuses an app that who sent the value may tell nothing of.
+    ///
+    /// # Errors
+    /// The reason.
+    pub fn may_tell(&self, app: &str) -> Result<(), String> {
+        match self.requested {
+            Some(requested) if !(requested.may_tell)(app) => Err(format!("app `{app}` is not the caller's")),
+            _ => Ok(()),
+        }
     }
 
     /// When Kafka or the API took the record in, in ms since 1970; the invocation's time where that is not said.

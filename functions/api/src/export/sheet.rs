@@ -11,9 +11,11 @@ use tidemark_model::{Key, Measures};
 
 use crate::Problem;
 
-/// A page is full with so many bytes. As text of an invocation's answer they are up to twice as many, and Lambda takes
-/// 6 MB (AWS Lambda developer guide, "Lambda quotas").
+/// A page is full with so many bytes,
 const FULL: usize = 3_000_000;
+/// or with so many as a string of JSON, which an invocation's answer is: Lambda takes 6 MB (AWS Lambda developer guide,
+/// "Lambda quotas").
+const FULL_AS_JSON: usize = 5_000_000;
 
 /// How rows are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +41,8 @@ pub(crate) struct Sheet {
     view: &'static View,
     rows: usize,
     body: Body,
+    /// Bytes of the body that were weighed, and what they come to as a string of JSON.
+    weighed: (usize, usize),
 }
 
 enum Body {
@@ -57,7 +61,7 @@ impl Sheet {
             }
             Format::Json => Body::Json(Vec::new()),
         };
-        Ok(Self { view, rows: 0, body })
+        Ok(Self { view, rows: 0, body, weighed: (0, 0) })
     }
 
     /// The view of its rows.
@@ -72,11 +76,21 @@ impl Sheet {
 
     /// Whether no other row is to be put on it.
     pub(crate) fn is_full(&self) -> bool {
-        let bytes = match &self.body {
-            Body::Csv(writer) => writer.get_ref().len(),
-            Body::Json(body) => body.len(),
+        self.weighed.0 >= FULL || self.weighed.1 >= FULL_AS_JSON
+    }
+
+    fn weigh(&mut self) {
+        let written = match &self.body {
+            Body::Csv(writer) => writer.get_ref(),
+            Body::Json(body) => body,
         };
-        bytes >= FULL
+        let in_json = |byte: &u8| match byte {
+            0x00..0x20 => r"\u0000".len(),
+            b'"' | b'\\' => 2,
+            _ => 1,
+        };
+        let new: usize = written.iter().skip(self.weighed.0).map(in_json).sum();
+        self.weighed = (written.len(), self.weighed.1 + new);
     }
 
     /// Puts a row on it.
@@ -91,6 +105,7 @@ impl Sheet {
             }
         }
         self.rows += 1;
+        self.weigh();
         Ok(())
     }
 

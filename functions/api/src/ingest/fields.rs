@@ -6,7 +6,9 @@
 use std::borrow::Cow;
 
 use serde_json::value::RawValue;
-use tidemark_model::{activity, metric};
+use tidemark_model::raw::Raw;
+use tidemark_model::stream::parse;
+use tidemark_model::{activity, metric, time};
 use utoipa::openapi::schema::{
     AdditionalProperties, ArrayBuilder, KnownFormat, Object, ObjectBuilder, SchemaFormat, SchemaType, Type,
 };
@@ -73,6 +75,11 @@ pub(super) const METRIC: &[Field] = &[
     optional("eventId", Kind::Text(activity::ID_LIMIT), "Names the measurement: sent again, it counts once."),
 ];
 
+/// Whether a name is a field's.
+pub(super) fn has(fields: &[Field], name: &str) -> bool {
+    fields.iter().any(|field| field.name == name)
+}
+
 /// Adds what is plainly wrong with a value's fields.
 pub(super) fn check(fields: &[Field], value: &Members, path: &str, errors: &mut Vec<FieldError>) {
     for field in fields {
@@ -97,9 +104,17 @@ impl Kind {
                 Err(_) => Some("is no Unicode text".to_owned()),
             },
             Self::Text(_) => (!(is_number && is_whole(raw))).then(|| "takes a text, or a whole number".to_owned()),
-            Self::Object | Self::Tags => (first != b'{').then(|| "takes an object".to_owned()),
+            Self::Object => (first != b'{').then(|| "takes an object".to_owned()),
+            Self::Tags => match serde_json::from_str::<Members>(raw.get()) {
+                Ok(tags) if tags.values().all(|tag| !tag.get().starts_with(['{', '['])) => None,
+                Ok(_) => Some("takes texts, numbers and booleans as values".to_owned()),
+                Err(_) => Some("takes an object".to_owned()),
+            },
             Self::Number => (!is_number).then(|| "takes a number".to_owned()),
-            Self::Time => (!is_number && first != b'"').then(|| "takes ms since 1970, or ISO 8601".to_owned()),
+            Self::Time => {
+                let read = parse::<Raw<'_>>(raw.get().as_bytes()).and_then(|raw| time::read("", &raw));
+                read.is_err().then(|| "takes ms since 1970, or ISO 8601".to_owned())
+            }
         }
     }
 

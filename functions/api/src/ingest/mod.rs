@@ -7,9 +7,13 @@ pub(crate) mod fields;
 mod sent;
 
 use std::cell::Cell;
+use std::sync::Arc;
 
+use axum::RequestPartsExt;
+use axum::extract::{FromRequest, Request};
 use axum::response::{IntoResponse, Response};
-use http::StatusCode;
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
 use serde::Serialize;
 use tidemark_ledger::{Call, LedgerError};
 use tidemark_model::ingest::{Ingested, RequestId, ingest};
@@ -18,10 +22,11 @@ use tidemark_model::{Settings, activity, metric};
 use tidemark_runtime::telemetry::chain;
 use utoipa::ToSchema;
 
+use crate::extract::{Body, Origin};
 use crate::producer::ProduceError;
-use crate::{Answer, Api, Caller, FieldError, Fresh, Problem};
+use crate::{Answer, Api, Caller, FieldError, Fresh, Ingester, Now, Problem};
 use fields::Field;
-pub(crate) use sent::{MOST, Sent};
+use sent::{MOST, Sent};
 
 /// A kind of thing that is sent.
 pub(crate) struct Kind {
@@ -35,15 +40,29 @@ pub(crate) struct Kind {
     key: &'static str,
     /// Whether it may come in an envelope of CloudEvents.
     has_envelopes: bool,
+    /// Whether in Kafka those without an id are one, where all that they say is the same.
+    equals_are_one: bool,
 }
 
 /// Events.
-pub(crate) const EVENTS: Kind =
-    Kind { stream: &activity::TRACKED, many: "events", fields: fields::EVENT, key: "userId", has_envelopes: true };
+pub(crate) const EVENTS: Kind = Kind {
+    stream: &activity::TRACKED,
+    many: "events",
+    fields: fields::EVENT,
+    key: "userId",
+    has_envelopes: true,
+    equals_are_one: true,
+};
 
 /// Measurements.
-pub(crate) const METRICS: Kind =
-    Kind { stream: &metric::STREAM, many: "metrics", fields: fields::METRIC, key: "appId", has_envelopes: false };
+pub(crate) const METRICS: Kind = Kind {
+    stream: &metric::STREAM,
+    many: "metrics",
+    fields: fields::METRIC,
+    key: "appId",
+    has_envelopes: false,
+    equals_are_one: false,
+};
 
 /// What became of a request.
 #[derive(Debug, Serialize, ToSchema)]
@@ -54,33 +73,48 @@ pub(crate) struct Taken {
     late: usize,
 }
 
-/// Takes what was sent: 201 when it is in the totals, 202 when Kafka has it; 200 if all of it came too late.
-pub(crate) async fn take(api: &Api, kind: &Kind, sent: Sent, caller: &Caller, call: Call) -> Result<Response, Problem> {
-    for app in &sent.apps {
-        caller.app(app)?;
+/// A request that sends something.
+pub(crate) struct Sending {
+    api: Arc<Api>,
+    caller: Caller,
+    call: Call,
+    headers: HeaderMap,
+    origin: Origin,
+    body: Bytes,
+}
+
+impl FromRequest<Arc<Api>> for Sending {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, api: &Arc<Api>) -> Result<Self, Problem> {
+        let (mut parts, body) = request.into_parts();
+        let Ingester(caller) = parts.extract_with_state(api).await?;
+        let Ok(Now(call)) = parts.extract_with_state(api).await;
+        let Ok(origin) = parts.extract().await;
+        let headers = parts.headers.clone();
+        let Body(body) = Body::from_request(Request::from_parts(parts, body), api).await?;
+        Ok(Self { api: Arc::clone(api), caller, call, headers, origin, body })
     }
+}
+
+impl Sending {
+    /// Takes one value of a kind, or a batch.
+    pub(crate) async fn take(self, kind: &Kind, is_batch: bool) -> Result<Response, Problem> {
+        let Self { api, caller, call, headers, origin, body } = self;
+        let sent = Sent::read(kind, is_batch, &headers, &body, &origin, &api.settings)?;
+        take(&api, kind, sent, &caller, call).await
+    }
+}
+
+/// Takes what was sent: 201 when it is in the totals, 202 when Kafka has it; 200 if all of it came too late.
+async fn take(api: &Api, kind: &Kind, sent: Sent, caller: &Caller, call: Call) -> Result<Response, Problem> {
     let settings = api.retentions.settings(&api.ledger, &api.settings, call).await?.value;
     let request = match &sent.idempotency_key {
         Some(key) => RequestId::keyed(caller.id(), key),
         None => RequestId::random(random_bits()?),
     };
-    let foreign = Cell::new(None);
-    let may_tell = |app: &str| {
-        let refused = caller.app(app).err();
-        let may = refused.is_none();
-        foreign.set(foreign.take().or(refused));
-        may
-    };
-    let Ingested { changes, results } = ingest(kind.stream, &sent.values, &request, &settings, may_tell);
-    if let Some(refused) = foreign.take() {
-        return Err(refused);
-    }
+    let Ingested { changes, results } = read(kind, &sent, &request, &settings, caller)?;
     let late = results.iter().filter(|result| matches!(result, Ok(Accepted::Late))).count();
-    let wrong = results.into_iter().enumerate().filter_map(|(at, result)| Some((at, result.err()?)));
-    let wrong: Vec<FieldError> = wrong.map(|(at, reason)| FieldError::new(sent.path(kind, at), reason)).collect();
-    if !wrong.is_empty() {
-        return Err(Problem::invalid(wrong));
-    }
     let taken = Taken { accepted: sent.values.len() - late, late };
     let status = match (sent.is_async, taken.accepted) {
         (true, _) => {
@@ -111,6 +145,31 @@ pub(crate) async fn take(api: &Api, kind: &Kind, sent: Sent, caller: &Caller, ca
         }
     };
     Ok((status, Answer::json(&taken, Fresh::Never)?).into_response())
+}
+
+/// Reads all values, of which none may be wrong.
+fn read(
+    kind: &Kind,
+    sent: &Sent,
+    request: &RequestId,
+    settings: &Settings,
+    caller: &Caller,
+) -> Result<Ingested, Problem> {
+    let foreign = Cell::new(None);
+    let may_tell = |app: &str| {
+        let refused = caller.app(app).err();
+        let may = refused.is_none();
+        foreign.set(foreign.take().or(refused));
+        may
+    };
+    let ingested = ingest(kind.stream, &sent.values, request, settings, may_tell);
+    if let Some(refused) = foreign.take() {
+        return Err(refused);
+    }
+    let wrong = ingested.results.iter().enumerate().filter_map(|(at, result)| Some((at, result.as_ref().err()?)));
+    let wrong: Vec<FieldError> =
+        wrong.map(|(at, reason)| FieldError::new(sent.path(kind, at), reason.as_str())).collect();
+    if wrong.is_empty() { Ok(ingested) } else { Err(Problem::invalid(wrong)) }
 }
 
 /// What is known of a request whose commit broke off: a plan of it may be written down, and will be finished.

@@ -1,7 +1,7 @@
 //! The body of a request that sends something.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
@@ -16,7 +16,7 @@ use crate::producer::Record;
 use crate::{FieldError, Problem};
 
 /// Values of one request at most.
-pub(crate) const MOST: usize = 500;
+pub(super) const MOST: usize = 500;
 /// Levels of JSON at most.
 const LEVELS: usize = 16;
 /// Characters of an idempotency key at most.
@@ -27,11 +27,9 @@ pub(super) type Members = BTreeMap<String, Box<RawValue>>;
 
 /// What a request sends: values that are objects, with no field plainly wrong.
 #[derive(Debug)]
-pub(crate) struct Sent {
+pub(super) struct Sent {
     /// The values, as a producer would send them to the stream's topic.
     pub(super) values: Vec<String>,
-    /// The apps that they are of.
-    pub(super) apps: BTreeSet<String>,
     /// Whether they came as a batch.
     is_batch: bool,
     /// Whether they are to be handed to Kafka.
@@ -45,7 +43,7 @@ impl Sent {
     ///
     /// # Errors
     /// All that is plainly wrong with it.
-    pub(crate) fn read(
+    pub(super) fn read(
         kind: &Kind,
         is_batch: bool,
         headers: &HeaderMap,
@@ -77,13 +75,12 @@ impl Sent {
                 values(kind, &whole).map_err(|reason| Problem::invalid(vec![FieldError::new(kind.many, reason)]))?
             }
         };
-        let apps = values.iter().filter_map(|value| app(kind, value)).collect();
-        let mut sent = Self { values: Vec::with_capacity(values.len()), apps, is_batch, is_async, idempotency_key };
+        let mut sent = Self { values: Vec::with_capacity(values.len()), is_batch, is_async, idempotency_key };
         for (at, mut value) in values.into_iter().enumerate() {
             if !is_envelope(kind, &value) {
                 let path = if is_batch { format!("{}.", sent.path(kind, at)) } else { String::new() };
                 fields::check(kind.fields, &value, &path, &mut errors);
-                add_origin(origin, &mut value, settings);
+                add_origin(origin, kind, &mut value, settings);
             }
             sent.values.push(serde_json::to_string(&value).map_err(|error| refused(error.to_string()))?);
         }
@@ -101,14 +98,14 @@ impl Sent {
         let record = |(at, value): (usize, String)| {
             let mut value: Members = serde_json::from_str(&value)?;
             if !is_envelope(kind, &value) {
-                let id = request.id_of(at);
-                for (name, own) in
-                    [("timestamp", Some(now_ms.to_string())), ("eventId", id.map(|id| format!("\"{id}\"")))]
-                {
-                    let is_given = value.get(name).is_some_and(|raw| !matches!(raw.get(), "null" | "\"\""));
-                    if let Some(own) = own.filter(|_| !is_given) {
-                        value.insert(name.to_owned(), RawValue::from_string(own)?);
-                    }
+                let lacks = |name| value.get(name).is_none_or(|raw| matches!(raw.get(), "null" | "\"\""));
+                let (lacks_time, lacks_id) = (lacks("timestamp"), lacks("eventId"));
+                if lacks_id && (request.may_come_again || (lacks_time && kind.equals_are_one)) {
+                    let id = format!("\"{}\"", request.id_of(at));
+                    value.insert("eventId".to_owned(), RawValue::from_string(id)?);
+                }
+                if lacks_time {
+                    value.insert("timestamp".to_owned(), RawValue::from_string(now_ms.to_string())?);
                 }
             }
             let key = value.get(kind.key).map(|raw| match serde_json::from_str::<Cow<'_, str>>(raw.get()) {
@@ -126,12 +123,13 @@ impl Sent {
 }
 
 /// Adds what the deployment keeps of where a value came from, and the value does not say itself.
-fn add_origin(origin: &Origin, value: &mut Members, settings: &Settings) {
+fn add_origin(origin: &Origin, kind: &Kind, value: &mut Members, settings: &Settings) {
     for (name, own, is_kept) in [
         ("ipAddress", &origin.ip_address, settings.store_ip_address),
         ("userAgent", &origin.user_agent, settings.store_user_agent),
     ] {
-        let Some(own) = own.as_ref().filter(|_| is_kept && !value.contains_key(name)) else { continue };
+        let is_wanted = is_kept && fields::has(kind.fields, name) && !value.contains_key(name);
+        let Some(own) = own.as_ref().filter(|_| is_wanted) else { continue };
         if let Ok(own) = serde_json::value::to_raw_value(own) {
             value.insert(name.to_owned(), own);
         }
@@ -141,18 +139,6 @@ fn add_origin(origin: &Origin, value: &mut Members, settings: &Settings) {
 /// Whether a value is a CloudEvent, whose fields are the decoder's to check.
 fn is_envelope(kind: &Kind, value: &Members) -> bool {
     kind.has_envelopes && value.get("specversion").is_some_and(|version| version.get() != "null")
-}
-
-/// The app that a value is of, where it says one.
-fn app(kind: &Kind, value: &Members) -> Option<String> {
-    let text = |members: &Members| {
-        let app = members.get("appId")?;
-        serde_json::from_str(app.get()).ok().or_else(|| Some(app.get().to_owned()))
-    };
-    match is_envelope(kind, value) {
-        true => text(&serde_json::from_str(value.get("data")?.get()).ok()?),
-        false => text(value),
-    }
 }
 
 fn values(kind: &Kind, whole: &Members) -> Result<Vec<Members>, String> {

@@ -27,14 +27,14 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
 #[utoipa::path(
     get, path = "/analytics/exports/{view}", tag = "exports",
     params(
-        ("view" = String, Path, description = "sellers, categories, lowStock, dailySales, productSales, customers, orderStatus, summary, apps, eventTotals, metrics or rejects"),
+        ("view" = String, Path, description = "sellers, categories, lowStock, dailySales, productSales, customers, orderStatus, summary, apps, series, eventTotals, metrics or rejects"),
         ("format" = Option<String>, Query, description = "`csv`, which is the default, or `json`: JSON lines"),
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 10000, description = "rows of a page; 1000 if not given"),
         ("cursor" = Option<String>, Query),
-        ("appId" = Option<String>, Query, description = "of apps and metrics, which need it"),
+        ("appId" = Option<String>, Query, description = "of apps, series and metrics, which need it"),
         ("metricName" = Option<String>, Query, description = "of metrics, which need it"),
         ("resolution" = Option<String>, Query, description = "of apps: `1d`, which is the default, or `15m`; of metrics: `1m`, which is the default, or `15m`"),
-        ("from" = Option<String>, Query, format = Date, description = "the first day, of dailySales and of apps by day"),
+        ("from" = Option<String>, Query, format = Date, description = "the first day, of dailySales, series, and apps by day"),
         ("to" = Option<String>, Query, format = Date, description = "the last day"),
         ("startTime" = Option<String>, Query, description = "of windows; a day before endTime if not given"),
         ("endTime" = Option<String>, Query, description = "of windows; now if not given"),
@@ -61,7 +61,7 @@ async fn export(
         Problem::not_found(format!("there is no such view; there are {}", known.join(", ")))
     })?;
     let format = params.one_of("format", &FORMATS).unwrap_or(Format::Csv);
-    let limit = params.number("limit", ROWS).unwrap_or(1_000);
+    let limit = params.page(ROWS).unwrap_or(1_000);
     let source = Source::of(view, &caller, &mut params)?;
     let after = api.cursors.open(&caller, &params)?;
     let (sheet, next) = source.fill(Sheet::new(view, format)?, &api, after, limit, call).await?;

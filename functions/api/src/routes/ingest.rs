@@ -2,16 +2,13 @@
 
 use std::sync::Arc;
 
-use axum::extract::State;
 use axum::response::Response;
-use http::HeaderMap;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::extract::{Body, Origin};
 use crate::ingest::fields::{CloudEvent, NewEvent, NewEvents, NewMetric, NewMetrics};
-use crate::ingest::{EVENTS, METRICS, Sent, Taken, take};
-use crate::{Api, Ingester, Now, Problem};
+use crate::ingest::{EVENTS, METRICS, Sending, Taken};
+use crate::{Api, Problem};
 
 pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
     OpenApiRouter::new().routes(routes!(event)).routes(routes!(events)).routes(routes!(metric)).routes(routes!(metrics))
@@ -29,16 +26,8 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
         (status = 202, body = Taken, description = "Kafka has it, and it will count."),
     )
 )]
-async fn event(
-    State(api): State<Arc<Api>>,
-    Ingester(caller): Ingester,
-    Now(call): Now,
-    headers: HeaderMap,
-    origin: Origin,
-    Body(body): Body,
-) -> Result<Response, Problem> {
-    let sent = Sent::read(&EVENTS, false, &headers, &body, &origin, &api.settings)?;
-    take(&api, &EVENTS, sent, &caller, call).await
+async fn event(sending: Sending) -> Result<Response, Problem> {
+    sending.take(&EVENTS, false).await
 }
 
 /// Takes up to 500 events, all or none.
@@ -51,16 +40,8 @@ async fn event(
         (status = 202, body = Taken, description = "Kafka has them, and they will count."),
     )
 )]
-async fn events(
-    State(api): State<Arc<Api>>,
-    Ingester(caller): Ingester,
-    Now(call): Now,
-    headers: HeaderMap,
-    origin: Origin,
-    Body(body): Body,
-) -> Result<Response, Problem> {
-    let sent = Sent::read(&EVENTS, true, &headers, &body, &origin, &api.settings)?;
-    take(&api, &EVENTS, sent, &caller, call).await
+async fn events(sending: Sending) -> Result<Response, Problem> {
+    sending.take(&EVENTS, true).await
 }
 
 /// Takes one measurement. Sent again with the same `eventId`, or the same `Idempotency-Key`, it counts once; without
@@ -74,15 +55,8 @@ async fn events(
         (status = 202, body = Taken, description = "Kafka has it, and it will count."),
     )
 )]
-async fn metric(
-    State(api): State<Arc<Api>>,
-    Ingester(caller): Ingester,
-    Now(call): Now,
-    headers: HeaderMap,
-    Body(body): Body,
-) -> Result<Response, Problem> {
-    let sent = Sent::read(&METRICS, false, &headers, &body, &Origin::default(), &api.settings)?;
-    take(&api, &METRICS, sent, &caller, call).await
+async fn metric(sending: Sending) -> Result<Response, Problem> {
+    sending.take(&METRICS, false).await
 }
 
 /// Takes up to 500 measurements, all or none.
@@ -95,13 +69,6 @@ async fn metric(
         (status = 202, body = Taken, description = "Kafka has them, and they will count."),
     )
 )]
-async fn metrics(
-    State(api): State<Arc<Api>>,
-    Ingester(caller): Ingester,
-    Now(call): Now,
-    headers: HeaderMap,
-    Body(body): Body,
-) -> Result<Response, Problem> {
-    let sent = Sent::read(&METRICS, true, &headers, &body, &Origin::default(), &api.settings)?;
-    take(&api, &METRICS, sent, &caller, call).await
+async fn metrics(sending: Sending) -> Result<Response, Problem> {
+    sending.take(&METRICS, true).await
 }

@@ -1,7 +1,7 @@
 //! `/metrics`: how the deployment does, for Prometheus.
 //!
 //! Every number comes from the tables, strongly consistent. So it is the same from every instance of the function,
-//! goes on after a restart, and what counts up never falls.
+//! goes on after a restart.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -13,6 +13,7 @@ use http::{StatusCode, header};
 use prometheus::proto::MetricFamily;
 use tidemark_ledger::dynamo::Span;
 use tidemark_ledger::{Call, Cursor, LaneStats, Store};
+use tidemark_model::set_aside::Fault;
 use tidemark_model::views::{CURRENT, event_totals, rejects};
 use tidemark_model::{Key, Measures};
 use utoipa_axum::router::OpenApiRouter;
@@ -104,12 +105,14 @@ fn events(rows: Vec<(Key, Measures)>, more: bool) -> Vec<MetricFamily> {
 }
 
 fn errors(rejects: &[(Key, Measures)]) -> MetricFamily {
-    let sample = |(key, row): &(Key, Measures)| {
+    let samples = |(key, row): &(Key, Measures)| {
         let topic = key.id(rejects::VIEW.kind, CURRENT)?.into_string();
-        Some(([("type", topic), ("reason", "set_aside".to_owned())], row.get("records").to_f64()))
+        let of_reason = move |(reason, n): (&str, f64)| ([("type", topic.clone()), ("reason", reason.to_owned())], n);
+        Some(Fault::ALL.map(|fault| (fault.word(), row.get(fault.word()).to_f64())).into_iter().map(of_reason))
     };
-    let help = "Records that could not be counted, by topic; each lies in the quarantine with its reason.";
-    counter("processing_errors_total", help, rejects.iter().filter_map(sample))
+    let help = "Records that could not be counted, by topic: of topics without a stream, without JSON, or refused by \
+                their stream. Each lies in the quarantine with its reason.";
+    counter("processing_errors_total", help, rejects.iter().filter_map(samples).flatten())
 }
 
 /// What the lanes know of Kafka's partitions, each in its newest epoch.
