@@ -133,8 +133,7 @@ async fn fill(stack: &Stack) {
             "name": "p", "price": 2.5, "quantity": n % 40, "category": format!("c-{}", n % 20)}})
     };
     let item = |n: i64| {
-        let after =
-            json!({"id": n, "order_id": n, "product_id": n % 300, "quantity": 1, "price": "2.50", "created_at": at(n)});
+        let after = json!({"id": n, "order_id": n, "product_id": n % 300, "quantity": 1, "price": format!("{}.50", n % 300), "created_at": at(n)});
         json!({"before": null, "after": after, "op": "c", "ts_ms": at(n), "source": {"ts_ms": at(n), "lsn": n, "table": "order_items"}})
     };
     let texts =

@@ -226,3 +226,28 @@ pub(crate) fn newest(metric: &str, rows: &[(Key, Measures)], goes_on: bool) -> V
     };
     types.into_iter().filter_map(of_type).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_window_that_may_go_on_after_what_was_read_is_not_called_complete() {
+        let row = |start_ms: i64, pod: &str| {
+            let sk = ["METRICS", &start_ms.to_string(), "timer", "pod", pod];
+            let mut measures = Measures::default();
+            ["count", "sum", "min", "max"].iter().for_each(|name| measures.add(name, Decimal::whole(2)));
+            (Key::parts(&["METRIC", "app", "m", "15M"], &sk), measures)
+        };
+        let (now, before) = (1_735_689_600_000, 1_735_688_700_000);
+        for (rows, goes_on, expected) in [
+            (vec![row(now, "a"), row(now, "b")], true, (4, false)),
+            (vec![row(now, "a"), row(now, "b")], false, (4, true)),
+            (vec![row(now, "a"), row(before, "b")], true, (2, true)),
+        ] {
+            let found = newest("m", &rows, goes_on);
+            assert_eq!(found.len(), 1);
+            assert_eq!((found[0].count.0, found[0].is_complete), (Decimal::whole(expected.0), expected.1), "{rows:?}");
+        }
+    }
+}

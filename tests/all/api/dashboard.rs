@@ -164,7 +164,7 @@ async fn a_dashboard_shows_the_newest_metrics() {
     let metric = |name: &str, count: i64, mean: &str, min: i64, max: i64| {
         json!({
             "metricName": name, "metricType": "timer", "start": utc(TAKEN_MS), "count": count.to_string(),
-            "mean": mean, "min": min.to_string(), "max": max.to_string(),
+            "mean": mean, "min": min.to_string(), "max": max.to_string(), "isComplete": true,
         })
     };
     assert_eq!(

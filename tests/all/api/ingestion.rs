@@ -119,6 +119,7 @@ async fn everything_that_is_wrong_is_said_at_once_and_nothing_counts() {
         "events[1].eventName",
         "events[1].properties",
         "events[1].timestamp",
+        "events[2].timestamp",
         "events[3].appId",
         "events[3].userId",
         "events[3].eventType",
@@ -126,7 +127,7 @@ async fn everything_that_is_wrong_is_said_at_once_and_nothing_counts() {
     ] {
         assert!(found.iter().any(|found| found == field), "{field} is not in {found:?}");
     }
-    assert_eq!(found.len(), 10, "{found:?}");
+    assert_eq!(found.len(), 11, "{found:?}");
     // What only the decoder sees is said when nothing else is wrong.
     let answered = served
         .post("/analytics/events/batch", &json!({"events": [good, with(&good, json!({"timestamp": "yesterday"}))]}))
@@ -254,6 +255,21 @@ async fn what_is_handed_to_kafka_counts_from_there_once() {
     let documents = served.documents().await;
     assert_eq!(documents["eventTotals"][0]["count"], json!("1"));
     assert_eq!((&documents["metrics"][0]["count"], &documents["metrics"][0]["sum"]), (&json!("2"), &json!("3")));
+}
+
+/// As over HTTP.
+#[tokio::test]
+async fn equal_events_that_are_handed_to_kafka_without_a_time_count_each() {
+    let broker = FakeBroker::start().await.unwrap();
+    broker.create_topic("analytics.events", 1);
+    let served = beside(broker.bootstrap_servers()).await;
+    let event = without(&tracked("app", "u"), "timestamp");
+    let batch = json!({"async": true, "events": [event, event, tracked("app", "u"), tracked("app", "u")]});
+    assert_eq!(served.post("/analytics/events/batch", &batch).await.status, StatusCode::ACCEPTED);
+    let records = broker.all_records("analytics.events").unwrap();
+    let values: Vec<String> = records.iter().map(|record| record.value_str().unwrap().to_owned()).collect();
+    handle(&served.stack.aggregate, invocation("analytics.events", 0, 0, &values)).await;
+    assert_eq!(served.documents().await["eventTotals"][0]["count"], json!("3"));
 }
 
 #[tokio::test]

@@ -45,8 +45,10 @@ async fn metrics_say_what_the_tables_say() {
     }
     assert_eq!((found["events_stored_total"], found["events_hidden_series"]), (stored, 0.0));
     assert!(stored > 0.0);
-    assert_eq!(found["processing_errors_total{type=\"product.created\",reason=\"set_aside\"}"], 1.0);
-    assert_eq!(found.keys().filter(|name| name.starts_with("processing_errors_total")).count(), 1);
+    let errors =
+        |reason: &str| found[&format!("processing_errors_total{{type=\"product.created\",reason=\"{reason}\"}}")];
+    assert_eq!(["no_stream", "unreadable", "refused"].map(errors), [0.0, 1.0, 0.0]);
+    assert_eq!(found.keys().filter(|name| name.starts_with("processing_errors_total")).count(), 3);
 
     let products = "{source=\"arn:test\",topic=\"product.created\",partition=\"0\"}";
     assert_eq!(found[&format!("kafka_consumer_offset{products}")], 20.0);
@@ -79,15 +81,17 @@ async fn counters_never_fall_and_are_those_of_every_instance() {
     let Served { stack, .. } = served;
     let served = Served::on(stack).await;
     assert_eq!(served.get("/metrics").await.body, first, "another instance says the same");
-    let more = ["broken".to_owned(), product(1, "Updated", 9, "s1", "c1", "3", 1)];
+    let more = ["broken".to_owned(), "{}".to_owned(), product(1, "Updated", 9, "s1", "c1", "3", 1)];
     handle(&served.stack.aggregate, invocation("product.created", 1, 0, &more)).await;
     handle(&served.stack.aggregate, invocation("new", 0, 0, &more)).await;
     let (first, second) = (samples(&first), scraped(&served).await);
     for (name, value) in first.iter().filter(|(name, _)| !name.starts_with("kafka_")) {
         assert!(second[name] >= *value, "{name}: {value}, then {}", second[name]);
     }
-    assert_eq!(second["processing_errors_total{type=\"product.created\",reason=\"set_aside\"}"], 2.0);
-    assert_eq!(second["processing_errors_total{type=\"new\",reason=\"set_aside\"}"], 2.0);
+    for (topic, reasons) in [("product.created", [0.0, 2.0, 1.0]), ("new", [3.0, 0.0, 0.0])] {
+        let errors = |reason: &str| second[&format!("processing_errors_total{{type=\"{topic}\",reason=\"{reason}\"}}")];
+        assert_eq!(["no_stream", "unreadable", "refused"].map(errors), reasons, "{topic}");
+    }
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use http::StatusCode;
 use serde_json::json;
 use tidemark_ledger::dynamo::{Apps, Scope};
 use tidemark_tests::api::{Served, asked};
-use tidemark_tests::values::{metric, tracked, with};
+use tidemark_tests::values::{metric, tracked, with, without};
 use tidemark_tests::{NOW_MS, handle, invocation};
 
 use super::pages;
@@ -66,6 +66,46 @@ async fn a_late_value_of_a_foreign_app_is_as_foreign_as_another() {
     ] {
         assert_eq!(served.post_as(&key, path, body.to_string()).await.status, StatusCode::FORBIDDEN, "{body}");
     }
+}
+
+#[tokio::test]
+async fn equal_events_of_a_request_that_say_no_time_count_as_often_as_they_are_there() {
+    let served = Served::start().await;
+    let event = without(&tracked("app", "u"), "timestamp");
+    let body = json!({"events": [event, event]});
+    for _ in 0..2 {
+        assert_eq!(served.post("/analytics/events/batch", &body).await.json()["accepted"], 2);
+    }
+    assert_eq!(served.documents().await["eventTotals"][0]["count"], json!("4"));
+    assert_eq!(pages(&served, "/analytics/users/u/events?appId=app&limit=3").await.0.len(), 4);
+    // What says its time is the same event wherever it comes.
+    let timed = tracked("app", "v");
+    let body = json!({"events": [timed, timed]});
+    assert_eq!(served.post("/analytics/events/batch", &body).await.status, StatusCode::CREATED);
+    assert_eq!(served.documents().await["eventTotals"][0]["count"], json!("5"));
+}
+
+#[tokio::test]
+async fn a_time_and_tags_that_are_none_are_said_beside_all_that_is_wrong() {
+    let served = Served::start().await;
+    let event = json!({"appId": "app", "userId": "u", "eventType": "t", "timestamp": "yesterday"});
+    let point = with(&metric("app", 1, json!({"pod": {"deep": 1}})), json!({"value": "1"}));
+    for (path, body, fields) in
+        [("/analytics/events", event, ["eventName", "timestamp"]), ("/analytics/metrics", point, ["value", "tags"])]
+    {
+        let answered = served.post(path, &body).await;
+        assert_eq!(answered.status, StatusCode::BAD_REQUEST, "{path}");
+        let errors = answered.json()["errors"].as_array().unwrap().clone();
+        let found: Vec<_> = errors.iter().map(|error| error["field"].as_str().unwrap().to_owned()).collect();
+        assert_eq!(found, fields, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_route_without_pages_takes_no_cursor() {
+    let served = Served::start().await;
+    let answered = served.get("/analytics/orders/summary?cursor=x").await;
+    assert_eq!(answered.json()["errors"], json!([{"field": "cursor", "reason": "is no parameter of this route"}]));
 }
 
 #[tokio::test]

@@ -122,22 +122,26 @@ fn complete(method: &str, path: &str, operation: &mut Map<String, Value>) {
         complete_parameter(parameter);
     }
     let Some(Value::Object(responses)) = operation.get_mut("responses") else { return };
-    let mut has_tag = false;
+    let mut is_tagged = false;
     for response in responses.values_mut().filter_map(Value::as_object_mut) {
-        let is_json = response.get("content").is_some_and(|content| content.get("application/json").is_some());
-        let names: &[&str] = match (method, is_json) {
+        let content = response.get("content");
+        let has_tag = method == "get"
+            && ["application/json", "text/csv"]
+                .iter()
+                .any(|kind| content.is_some_and(|content| content.get(kind).is_some()));
+        let names: &[&str] = match (method, has_tag) {
             ("get", true) => &["X-Correlation-Id", "Cache-Control", "ETag"],
             ("get", false) => &["X-Correlation-Id", "Cache-Control"],
             _ => &["X-Correlation-Id"],
         };
-        has_tag |= method == "get" && is_json;
+        is_tagged |= has_tag;
         response.entry("description").or_insert_with(|| "As asked.".into());
         let headers = response.entry("headers").or_insert_with(|| json!({}));
         let quota: &[&str] = if is_open { &[] } else { &["RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset"] };
         let all = header_refs(&[names, quota].concat());
         headers.as_object_mut().into_iter().for_each(|headers| headers.extend(all.clone()));
     }
-    if has_tag {
+    if is_tagged {
         responses.insert("304".to_owned(), json!({"$ref": "#/components/responses/NotModified"}));
     }
     for (status, name, of, ..) in PROBLEMS {
