@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use tidemark_ledger::dynamo::Scope;
+use tidemark_model::activity::APP_LIMIT;
 use tidemark_model::views::VIEWS;
 
 /// What else can be done.
@@ -161,7 +162,7 @@ pub struct CreateKey {
     pub scope: Vec<String>,
 
     /// Binds the key to an app; may be given several times.
-    #[arg(long, value_name = "APP", required_unless_present = "all_apps", conflicts_with = "all_apps")]
+    #[arg(long, value_name = "APP", value_parser = app, required_unless_present = "all_apps", conflicts_with = "all_apps")]
     pub app: Vec<String>,
 
     /// Lets the key see all apps, and the shop, which belongs to none.
@@ -278,4 +279,12 @@ pub struct Restore {
     /// Where the archive is.
     #[command(flatten)]
     pub place: ArchiveBucket,
+}
+
+/// An app's id.
+fn app(text: &str) -> Result<String, String> {
+    if (1..=APP_LIMIT).contains(&text.len()) {
+        return Ok(text.to_owned());
+    }
+    Err(format!("no app has an id of {} bytes; take 1 to {APP_LIMIT}", text.len()))
 }

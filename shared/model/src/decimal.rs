@@ -188,7 +188,10 @@ impl FromStr for Decimal {
         }
         let zeros = (whole.len() - significant.len()) as i64;
         let shift = i64::from(FRACTION_DIGITS) + exponent + zeros - fraction.len() as i64;
-        let shift = u32::try_from(shift).map_err(|_| DecimalError::TooFine)?;
+        if shift < 0 {
+            return Err(DecimalError::TooFine);
+        }
+        let shift = u32::try_from(shift).map_err(|_| DecimalError::TooLarge)?;
         let shifted = units.zip(10_i128.checked_pow(shift)).and_then(|(units, power)| units.checked_mul(power));
         let units = shifted.filter(|units| *units < LIMIT).ok_or(DecimalError::TooLarge)?;
         Ok(Self(if negative { -units } else { units }))
@@ -283,6 +286,28 @@ mod tests {
             ("99999999999999999999999999.999999999999", "99999999999999999999999999.999999999999"),
         ] {
             assert_eq!(decimal(text).to_string(), expect, "{text}");
+        }
+    }
+
+    /// An exponent beyond 32 bits was once taken for a fine number, and that rounded.
+    #[test]
+    fn no_exponent_is_so_large_that_it_means_little() {
+        for text in [
+            "1e400",
+            "1e4294967283",
+            "1e4294967284",
+            "-9e99999999999",
+            "123e9223372036854775807",
+            "1e9999999999999999999999",
+        ] {
+            assert_eq!(text.parse::<Decimal>(), Err(DecimalError::TooLarge), "{text}");
+            assert_eq!(Decimal::nearest(text), Err(DecimalError::TooLarge), "{text}");
+            let tiny = text.replace('e', "e-");
+            assert_eq!(tiny.parse::<Decimal>(), Err(DecimalError::TooFine), "{tiny}");
+            assert_eq!(Decimal::nearest(&tiny), Ok(Decimal::ZERO), "{tiny}");
+        }
+        for zero in ["0e400", "-0.0e99999999999"] {
+            assert_eq!(zero.parse(), Ok(Decimal::ZERO));
         }
     }
 

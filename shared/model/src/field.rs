@@ -37,7 +37,7 @@ pub(crate) fn id(field: &str, value: &Raw<'_>) -> Result<CompactString, String> 
     let id = match value.text() {
         Some(text) => CompactString::from(text),
         None if json.starts_with('"') => return Err(format!("{field} is no Unicode text")),
-        None if is_whole => CompactString::from(json),
+        None if is_whole && json != "-0" => CompactString::from(json),
         None => CompactString::from(whole(field, value)?.to_string()),
     };
     within(field, &id, ID_LIMIT)?;

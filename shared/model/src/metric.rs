@@ -333,7 +333,10 @@ fn part(field: &str, raw: Option<Raw<'_>>, limit: usize) -> Result<CompactString
 }
 
 /// A measurement is no money: what is finer than 10^-12 is rounded.
-fn value(raw: &Raw<'_>) -> Result<Decimal, String> {
+///
+/// # Errors
+/// The reason why it cannot be counted.
+pub fn value(raw: &Raw<'_>) -> Result<Decimal, String> {
     let value = Decimal::nearest(raw.json()).map_err(|e| format!("value {:.64} {e}", raw.json()))?;
     if value >= VALUE_LIMIT || value <= -VALUE_LIMIT {
         return Err(format!("value {value} is not between -{VALUE_LIMIT} and {VALUE_LIMIT}"));

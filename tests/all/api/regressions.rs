@@ -1,6 +1,6 @@
 //! What once went wrong over HTTP.
 
-use http::StatusCode;
+use http::{Request, StatusCode};
 use serde_json::json;
 use tidemark_ledger::dynamo::{Apps, Scope};
 use tidemark_tests::api::{Served, asked};
@@ -127,4 +127,67 @@ async fn what_one_caller_sees_is_no_answer_for_another_in_any_cache() {
     let answered = served.get("/analytics/sellers").await;
     let vary: Vec<_> = answered.headers.get_all("vary").iter().map(|vary| vary.to_str().unwrap()).collect();
     assert!(vary.join(", ").contains("authorization, x-api-key"), "{vary:?}");
+}
+
+#[tokio::test]
+async fn what_each_value_is_refused_for_is_said_at_once() {
+    let served = Served::start().await;
+    let point = metric("app", 1, json!({}));
+    let raw = |field: &str, value: &str| {
+        let point = with(&point, json!({field: "?"})).to_string();
+        point.replace("\"?\"", value)
+    };
+    let batch = format!(
+        r#"{{"metrics": [{}, {}, {}, {}]}}"#,
+        raw("value", "1e4294967284"),
+        raw("tags", r#"{"pod": []}"#),
+        raw("timestamp", "4000000000000"),
+        raw("tags", &format!("{{\"pod\": \"{}\"}}", "x".repeat(2_000))),
+    );
+    let request = Request::post("/analytics/metrics/batch")
+        .header("X-Api-Key", &served.key)
+        .header("Content-Type", "application/json")
+        .header("Idempotency-Key", "k".repeat(300));
+    let answered = served.ask(request.body(batch.into()).unwrap()).await;
+    assert_eq!(answered.status, StatusCode::BAD_REQUEST);
+    let errors = answered.json()["errors"].as_array().unwrap().clone();
+    let found: Vec<_> = errors.iter().map(|error| error["field"].as_str().unwrap()).collect();
+    let expected = ["Idempotency-Key", "metrics[0].value", "metrics[1].tags", "metrics[2].timestamp", "metrics[3]"];
+    assert_eq!(found, expected, "{}", answered.body);
+}
+
+#[tokio::test]
+async fn a_dashboard_of_92_days_may_begin_at_any_time() {
+    let served = Served::start().await;
+    handle(&served.stack.aggregate, invocation("analytics.events", 0, 0, &[tracked("app", "u").to_string()])).await;
+    served.pass(12_345);
+    assert_eq!(served.get("/analytics/dashboards/app?startTime=-92d").await.status, StatusCode::OK);
+    let longer = served.get("/analytics/dashboards/app?startTime=-132481m").await;
+    assert_eq!(longer.status, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn an_envelope_is_of_a_known_version_and_comes_alone() {
+    let served = Served::start().await;
+    let cloud = |version: &str| {
+        let event = without(&tracked("app", "u"), "timestamp");
+        json!({"specversion": version, "id": "1", "source": "s", "type": "t", "data": event})
+    };
+    let event = tracked("app", "u");
+    let post = async |path: &str, kind: &str, body: serde_json::Value| {
+        let request = Request::post(path).header("X-Api-Key", &served.key).header("Content-Type", kind);
+        served.ask(request.body(body.to_string().into()).unwrap()).await.status
+    };
+    let (json, enveloped) = ("application/json", "application/cloudevents+json");
+    for (path, kind, body, status) in [
+        ("/analytics/events", enveloped, cloud("1.0"), StatusCode::CREATED),
+        ("/analytics/events", json, cloud("1.0"), StatusCode::CREATED),
+        ("/analytics/events", json, cloud("2.0"), StatusCode::BAD_REQUEST),
+        ("/analytics/events", enveloped, event.clone(), StatusCode::BAD_REQUEST),
+        ("/analytics/events/batch", json, json!({"events": [cloud("1.0"), event]}), StatusCode::CREATED),
+        ("/analytics/events/batch", enveloped, json!({"events": [event]}), StatusCode::UNSUPPORTED_MEDIA_TYPE),
+        ("/analytics/metrics", enveloped, metric("app", 1, json!({})), StatusCode::UNSUPPORTED_MEDIA_TYPE),
+    ] {
+        assert_eq!(post(path, kind, body.clone()).await, status, "{path} {kind} {body}");
+    }
 }

@@ -29,7 +29,7 @@ enum Kind {
     Tags,
     /// A number.
     Number,
-    /// ms since 1970, or ISO 8601.
+    /// ISO 8601, or a number since 1970.
     Time,
 }
 
@@ -57,7 +57,11 @@ pub(super) const EVENT: &[Field] = &[
     required("eventName", Kind::Text(activity::NAME_LIMIT), "What."),
     optional("properties", Kind::Object, "What else there is to say."),
     optional("sessionId", Kind::Text(activity::ID_LIMIT), "In which session."),
-    optional("timestamp", Kind::Time, "When; now if absent."),
+    optional(
+        "timestamp",
+        Kind::Time,
+        "When: ISO 8601, or since 1970 in s, ms, µs or ns, as its magnitude tells; now if absent.",
+    ),
     optional("eventId", Kind::Text(activity::ID_LIMIT), "Names the event: sent again, it counts once."),
     optional("userAgent", Kind::Text(usize::MAX), "Kept only where the deployment says so."),
     optional("ipAddress", Kind::Text(usize::MAX), "Kept only where the deployment says so."),
@@ -71,7 +75,11 @@ pub(super) const METRIC: &[Field] = &[
     required("value", Kind::Number, "The measurement."),
     optional("unit", Kind::Text(usize::MAX), "Of what; not kept."),
     optional("tags", Kind::Tags, "Names and values that metrics are filtered and grouped by."),
-    optional("timestamp", Kind::Time, "When; now if absent."),
+    optional(
+        "timestamp",
+        Kind::Time,
+        "When: ISO 8601, or since 1970 in s, ms, µs or ns, as its magnitude tells; now if absent.",
+    ),
     optional("eventId", Kind::Text(activity::ID_LIMIT), "Names the measurement: sent again, it counts once."),
 ];
 
@@ -110,10 +118,11 @@ impl Kind {
                 Ok(_) => Some("takes texts, numbers and booleans as values".to_owned()),
                 Err(_) => Some("takes an object".to_owned()),
             },
-            Self::Number => (!is_number).then(|| "takes a number".to_owned()),
+            Self::Number if !is_number => Some("takes a number".to_owned()),
+            Self::Number => parse::<Raw<'_>>(raw.get().as_bytes()).and_then(|raw| metric::value(&raw)).err(),
             Self::Time => {
                 let read = parse::<Raw<'_>>(raw.get().as_bytes()).and_then(|raw| time::read("", &raw));
-                read.is_err().then(|| "takes ms since 1970, or ISO 8601".to_owned())
+                read.is_err().then(|| "takes ISO 8601, or a number of s, ms, µs or ns since 1970".to_owned())
             }
         }
     }

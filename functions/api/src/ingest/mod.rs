@@ -166,10 +166,11 @@ fn read(
     if let Some(refused) = foreign.take() {
         return Err(refused);
     }
-    let wrong = ingested.results.iter().enumerate().filter_map(|(at, result)| Some((at, result.as_ref().err()?)));
-    let wrong: Vec<FieldError> =
-        wrong.map(|(at, reason)| FieldError::new(sent.path(kind, at), reason.as_str())).collect();
-    if wrong.is_empty() { Ok(ingested) } else { Err(Problem::invalid(wrong)) }
+    let reasons = ingested.results.iter().enumerate().filter_map(|(at, result)| Some((at, result.as_ref().err()?)));
+    let unsaid = reasons.filter(|(at, _)| !sent.wrong.contains(at));
+    let mut errors = sent.errors.clone();
+    errors.extend(unsaid.map(|(at, reason)| sent.error(kind, at, reason)));
+    if errors.is_empty() { Ok(ingested) } else { Err(Problem::invalid(errors)) }
 }
 
 /// What is known of a request whose commit broke off: a plan of it may be written down, and will be finished.

@@ -1,7 +1,7 @@
 //! The body of a request that sends something.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
@@ -25,9 +25,13 @@ const KEY_LENGTH: usize = 255;
 /// The members of a JSON object, as they came.
 pub(super) type Members = BTreeMap<String, Box<RawValue>>;
 
-/// What a request sends: values that are objects, with no field plainly wrong.
+/// What a request sends: values that are objects.
 #[derive(Debug)]
 pub(super) struct Sent {
+    /// All that is plainly wrong.
+    pub(super) errors: Vec<FieldError>,
+    /// Which values it is that something is plainly wrong with.
+    pub(super) wrong: BTreeSet<usize>,
     /// The values, as a producer would send them to the stream's topic.
     pub(super) values: Vec<String>,
     /// Whether they came as a batch.
@@ -42,7 +46,7 @@ impl Sent {
     /// Reads a body that is one value of a kind, or an object that holds many.
     ///
     /// # Errors
-    /// All that is plainly wrong with it.
+    /// If it is neither.
     pub(super) fn read(
         kind: &Kind,
         is_batch: bool,
@@ -51,8 +55,7 @@ impl Sent {
         origin: &Origin,
         settings: &Settings,
     ) -> Result<Self, Problem> {
-        is_json(headers)?;
-        let idempotency_key = idempotency_key(headers)?;
+        let is_enveloped = is_enveloped(kind, is_batch, headers)?;
         let refused = |reason: String| Problem::invalid(vec![FieldError::new("(body)", reason)]);
         if is_deeper(body, LEVELS) {
             return Err(refused(format!("is nested deeper than {LEVELS} levels")));
@@ -61,6 +64,10 @@ impl Sent {
         let mut whole: Members =
             serde_json::from_str(text).map_err(|error| refused(format!("is not a JSON object: {error}")))?;
         let mut errors = Vec::new();
+        let idempotency_key = idempotency_key(headers).unwrap_or_else(|error| {
+            errors.push(error);
+            None
+        });
         let is_async = whole.remove("async").is_some_and(|raw| match raw.get() {
             "true" => true,
             "false" | "null" => false,
@@ -75,21 +82,43 @@ impl Sent {
                 values(kind, &whole).map_err(|reason| Problem::invalid(vec![FieldError::new(kind.many, reason)]))?
             }
         };
-        let mut sent = Self { values: Vec::with_capacity(values.len()), is_batch, is_async, idempotency_key };
+        let (strings, wrong) = (Vec::with_capacity(values.len()), BTreeSet::new());
+        let mut sent = Self { errors, wrong, values: strings, is_batch, is_async, idempotency_key };
         for (at, mut value) in values.into_iter().enumerate() {
-            if !is_envelope(kind, &value) {
-                let path = if is_batch { format!("{}.", sent.path(kind, at)) } else { String::new() };
-                fields::check(kind.fields, &value, &path, &mut errors);
+            let known = sent.errors.len();
+            let path = sent.path_in(kind, at);
+            if is_envelope(kind, &value) {
+                if value.get("specversion").is_some_and(|version| version.get() != "\"1.0\"") {
+                    sent.errors.push(FieldError::new(format!("{path}specversion"), "takes `1.0`"));
+                }
+            } else if is_enveloped {
+                sent.errors.push(FieldError::new("specversion", "is required of an event of this content type"));
+            } else {
+                fields::check(kind.fields, &value, &path, &mut sent.errors);
                 add_origin(origin, kind, &mut value, settings);
+            }
+            if sent.errors.len() > known {
+                sent.wrong.insert(at);
             }
             sent.values.push(serde_json::to_string(&value).map_err(|error| refused(error.to_string()))?);
         }
-        if errors.is_empty() { Ok(sent) } else { Err(Problem::invalid(errors)) }
+        Ok(sent)
     }
 
-    /// What a value is called in errors.
-    pub(super) fn path(&self, kind: &Kind, at: usize) -> String {
-        if self.is_batch { format!("{}[{at}]", kind.many) } else { "(body)".to_owned() }
+    /// Why a value cannot be counted: what a decoder says of a field is that field's.
+    pub(super) fn error(&self, kind: &Kind, at: usize, reason: &str) -> FieldError {
+        match reason.split_once(' ') {
+            Some((field, reason)) if fields::has(kind.fields, field) => {
+                FieldError::new(format!("{}{field}", self.path_in(kind, at)), reason)
+            }
+            _ if self.is_batch => FieldError::new(format!("{}[{at}]", kind.many), reason),
+            _ => FieldError::new("(body)", reason),
+        }
+    }
+
+    /// What the fields of a value are called in errors begins so.
+    fn path_in(&self, kind: &Kind, at: usize) -> String {
+        if self.is_batch { format!("{}[{at}].", kind.many) } else { String::new() }
     }
 
     /// The values as records. What depends on when and as what the request came is written into them, so that sent
@@ -156,19 +185,22 @@ fn values(kind: &Kind, whole: &Members) -> Result<Vec<Members>, String> {
     many.into_iter().enumerate().map(object).collect()
 }
 
-fn is_json(headers: &HeaderMap) -> Result<(), Problem> {
+/// Whether the value is said to be in an envelope.
+fn is_enveloped(kind: &Kind, is_batch: bool, headers: &HeaderMap) -> Result<bool, Problem> {
     let given = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let kind = given.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    if kind == "application/json" || kind == "application/cloudevents+json" {
-        return Ok(());
+    match &*given.split(';').next().unwrap_or_default().trim().to_ascii_lowercase() {
+        "application/json" => Ok(false),
+        "application/cloudevents+json" if kind.has_envelopes && !is_batch => Ok(true),
+        _ => Err(Problem::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "the body must be JSON; say `Content-Type: application/json`",
+        )),
     }
-    Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "the body must be JSON; say `Content-Type: application/json`"))
 }
 
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, FieldError> {
     let Some(given) = headers.get("idempotency-key") else { return Ok(None) };
     let key = given.to_str().ok().filter(|key| (1..=KEY_LENGTH).contains(&key.len()));
     let reason = || format!("takes 1 to {KEY_LENGTH} characters of ASCII");
-    key.map(|key| Some(key.to_owned()))
-        .ok_or_else(|| Problem::invalid(vec![FieldError::new("Idempotency-Key", reason())]))
+    key.map(|key| Some(key.to_owned())).ok_or_else(|| FieldError::new("Idempotency-Key", reason()))
 }

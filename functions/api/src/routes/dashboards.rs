@@ -50,7 +50,7 @@ async fn dashboard(
     mut params: Params,
     Now(call): Now,
 ) -> Result<Answer, Problem> {
-    let range = params.range(DAY_MS).widened(QUARTER_MS);
+    let range = params.range(DAY_MS);
     if range.end_ms.saturating_sub(range.start_ms) > MOST_DAYS * DAY_MS {
         params.refuse("startTime", format!("is more than {MOST_DAYS} days before endTime; ask for less at once"));
     }
@@ -59,31 +59,34 @@ async fn dashboard(
     if app.len() > APP_LIMIT {
         known(&api, &app, call).await?;
     }
+    let range = range.widened(QUARTER_MS);
     let days = days(&api, range);
     let (first, last) =
         (days.first().map_or("", |day| day.date.as_str()), days.last().map_or("", |day| day.date.as_str()));
-    let day_keys: Vec<Key> = days.iter().map(|day| activity::day_row(&app, &day.date)).collect();
-    let names = Span::between(activity::rows_between(&app, first, last), PAGE).backwards().only(&["events"]);
+    // Days and their names.
+    let activity = Span::between(activity::rows_between(&app, first, last), PAGE).backwards();
     let metrics = Span::between(series::rows_between(&app, first, last), PAGE).backwards().only(&["sets"]);
-    let read_days =
-        async { Ok::<_, Problem>(api.ledger.send(|| api.ledger.store().rows_at(&day_keys), call).await?.value) };
-    let (rows, names, metrics) = tokio::try_join!(read_days, page(&api, &names, call), page(&api, &metrics, call))?;
-    if rows.is_empty() && names.0.is_empty() && metrics.0.is_empty() {
+    let ((rows, goes_on), (metrics, _)) = tokio::try_join!(page(&api, &activity, call), page(&api, &metrics, call))?;
+    if rows.is_empty() && metrics.is_empty() {
         known(&api, &app, call).await?;
     }
-    let recent = newest_metrics(&metrics.0).into_iter().map(|metric| recent(&api, &app, metric, range, call));
-    let rows: BTreeMap<Key, Measures> = rows.into_iter().filter(|(_, row)| row.is_kept(call.now_ms)).collect();
+    let (names, of_days): (Vec<_>, Vec<_>) = rows.into_iter().partition(|(key, _)| activity::of_name(key).is_some());
+    let mut of_days: BTreeMap<Key, Measures> = of_days.into_iter().collect();
+    if goes_on {
+        of_days.extend(rest(&api, &app, &days, &of_days, call).await?);
+    }
+    let recent = newest_metrics(&metrics).into_iter().map(|metric| recent(&api, &app, metric, range, call));
     let metrics: Vec<Vec<RecentMetric>> = try_join_all(recent).await?;
     let width = width(&api, range);
     let dashboard = Dashboard {
         from: utc(range.start_ms),
         to: utc(range.end_ms),
-        summary: Dashboard::summary(&app, &days, &rows, range),
-        top_events: Dashboard::top_events(names.0, names.1, first, last),
+        summary: Dashboard::summary(&app, &days, &of_days, range),
+        top_events: Dashboard::top_events(names, goes_on, first, last),
         window: width.0,
         // So few days are few enough windows of any of these.
         events: Windows::of(range, &width.1)
-            .map(|windows| Dashboard::events(&rows, &windows, range))
+            .map(|windows| Dashboard::events(&of_days, &windows, range))
             .unwrap_or_default(),
         metrics: metrics.into_iter().flatten().collect(),
         app_id: app,
@@ -100,6 +103,21 @@ fn days(api: &Api, range: Range) -> Vec<Day> {
         days.push(day);
     }
     days
+}
+
+/// The rows of the days that are not known yet.
+async fn rest(
+    api: &Api,
+    app: &str,
+    days: &[Day],
+    known: &BTreeMap<Key, Measures>,
+    call: Call,
+) -> Result<Vec<(Key, Measures)>, Problem> {
+    let mut keys: Vec<Key> = days.iter().map(|day| activity::day_row(app, &day.date)).collect();
+    keys.retain(|key| !known.contains_key(key));
+    let mut rows = api.ledger.send(|| api.ledger.store().rows_at(&keys), call).await?.value;
+    rows.retain(|(_, row)| row.is_kept(call.now_ms));
+    Ok(rows)
 }
 
 /// How wide the windows of a range are that a chart can show.
@@ -127,8 +145,9 @@ async fn recent(
     call: Call,
 ) -> Result<Vec<RecentMetric>, Problem> {
     let rows = metrics::rows_between(app, &metric, false, range.start_ms, range.end_ms);
-    // A window has at most a row for each tag set, and one of the overflow for each type.
-    let span = Span::between(rows, 2 * tag_sets + OVERFLOWS).backwards().only(&["count", "sum", "min", "max"]);
+    // A window has a row for each tag set at most, and where no more are admitted one of the overflow for each type.
+    let overflows = if tag_sets < api.settings.max_tag_sets { 0 } else { OVERFLOWS };
+    let span = Span::between(rows, tag_sets + overflows + 1).backwards().only(&["count", "sum", "min", "max"]);
     let (rows, goes_on) = page(api, &span, call).await?;
     Ok(newest(&metric, &rows, goes_on))
 }

@@ -10,7 +10,7 @@ use utoipa_axum::routes;
 
 use super::{guarded, open};
 use crate::params::{LIMIT, LIMITS};
-use crate::{Answer, Api, FieldError, Fresh, Problem};
+use crate::{Answer, Api, FieldError, Fresh, Params, Problem};
 
 #[derive(OpenApi)]
 #[openapi(components(schemas(FieldError, Problem)))]
@@ -57,8 +57,9 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
     get, path = "/openapi.json", tag = "operations", security(()),
     responses((status = 200, description = "OpenAPI 3.1.", body = serde_json::Value))
 )]
-async fn description() -> Result<Answer, Problem> {
+async fn description(mut params: Params) -> Result<Answer, Problem> {
     static DOCUMENT: LazyLock<Value> = LazyLock::new(openapi);
+    params.finish()?;
     Answer::json(&*DOCUMENT, Fresh::Past)
 }
 

@@ -30,8 +30,8 @@ struct LowStockPage<'a> {
     next: Option<String>,
 }
 
-/// How many active products are running out, and which, the scarcest first. Equally scarce ones come in any order, the
-/// same each time.
+/// How many active products are running out, and which, the scarcest first. Equally scarce ones come in the
+/// store's order.
 #[utoipa::path(
     get, path = "/analytics/low-stock", tag = "shop",
     params(("limit" = Option<u32>, Query, minimum = 1, maximum = 1000), ("cursor" = Option<String>, Query)),

@@ -17,7 +17,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
 /// All sellers with their current totals, in the order of their ids.
 #[utoipa::path(
     get, path = "/analytics/sellers", tag = "shop",
-    params(("limit" = Option<u32>, Query), ("cursor" = Option<String>, Query)),
+    params(("limit" = Option<u32>, Query, minimum = 1, maximum = 1000), ("cursor" = Option<String>, Query)),
     responses((status = 200, description = "A page of sellers.", body = Page<SellerMetrics>))
 )]
 async fn list(
