@@ -199,7 +199,7 @@ pub(crate) fn newest_metrics(rows: &[(Key, Measures)]) -> Vec<(String, usize)> {
 }
 
 /// What a metric's rows say that come newest window first, and may go on: the newest, by type.
-pub(crate) fn newest(metric: &str, rows: &[(Key, Measures)], goes_on: bool) -> Vec<RecentMetric> {
+pub(crate) fn newest(metric: &str, rows: &[(Key, Measures)], goes_on: bool, now_ms: i64) -> Vec<RecentMetric> {
     let mut types: BTreeMap<CompactString, Measures> = BTreeMap::new();
     let (mut newest, mut is_complete) = (None, !goes_on);
     for (key, row) in rows {
@@ -207,6 +207,9 @@ pub(crate) fn newest(metric: &str, rows: &[(Key, Measures)], goes_on: bool) -> V
         if *newest.get_or_insert(start_ms) != start_ms {
             is_complete = true;
             break;
+        }
+        if !row.is_kept(now_ms) {
+            continue;
         }
         let sum = types.entry(of.kind).or_default();
         row.iter().for_each(|(name, n)| sum.add(name, n));
@@ -245,7 +248,7 @@ mod tests {
             (vec![row(now, "a"), row(now, "b")], false, (4, true)),
             (vec![row(now, "a"), row(before, "b")], true, (2, true)),
         ] {
-            let found = newest("m", &rows, goes_on);
+            let found = newest("m", &rows, goes_on, now);
             assert_eq!(found.len(), 1);
             assert_eq!((found[0].count.0, found[0].is_complete), (Decimal::whole(expected.0), expected.1), "{rows:?}");
         }

@@ -17,7 +17,7 @@ pub(crate) const LIMIT: usize = 100;
 /// How many it gives at most.
 pub(crate) const LIMITS: RangeInclusive<usize> = 1..=1_000;
 /// Times that can be asked for, in ms since 1970: in keys, those of more than thirteen digits are in another order.
-const TIMES: RangeInclusive<i64> = 0..=9_999_999_999_999;
+const TIMES: RangeInclusive<i64> = 0..=*time::IN_ORDER_MS.end();
 /// Days that a time range has at most.
 const RANGE_DAYS: i64 = 366;
 

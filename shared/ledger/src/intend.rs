@@ -91,7 +91,7 @@ fn setting_aside(batch: &Batch, lane: &LaneId, covered: &[Covered<'_>]) -> Vec<T
         before: None,
         after: State::SetAside(SetAside {
             topic: batch.topic.as_str().into(),
-            fault,
+            fault: Some(fault),
             redriven: false,
             expires: batch.rejects_expire,
         }),

@@ -374,7 +374,7 @@ fn sightings(event: &Event, told_by: Option<Box<(Key, Version)>>) -> impl Iterat
 }
 
 fn too_long() -> String {
-    format!("properties or data are longer than {PROPERTIES_LIMIT} bytes")
+    format!("properties are longer than {PROPERTIES_LIMIT} bytes")
 }
 
 /// What tells an event from others of its user, at its time if it has one.

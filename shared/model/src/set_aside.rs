@@ -16,9 +16,9 @@ use crate::{Batch, Change, Key, Settings, State, Version, decode};
 pub struct SetAside {
     /// Its topic.
     pub topic: CompactString,
-    /// What is wrong with it.
+    /// What is wrong with it; `None` where that was not noted yet.
     #[serde(default)]
-    pub fault: Fault,
+    pub fault: Option<Fault>,
     /// Whether it counts by now.
     pub redriven: bool,
     /// When that may be forgotten, in ms since 1970. Then it cannot be redriven any more.
@@ -26,14 +26,13 @@ pub struct SetAside {
 }
 
 /// What is wrong with a record, roughly.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Fault {
     /// Its topic carries no known stream.
     NoStream,
     /// It holds no text, or none that is JSON.
     Unreadable,
     /// It says what its stream does not take.
-    #[default]
     Refused,
 }
 

@@ -41,17 +41,30 @@ impl Clients {
 }
 
 /// The configuration by the environment variables that Lambda sets, `AWS_ENDPOINT_URL`, `AWS_ENDPOINT_URL_DYNAMODB`,
-/// `AWS_ENDPOINT_URL_S3`, `AWS_USE_FIPS_ENDPOINT` and `AWS_USE_DUALSTACK_ENDPOINT`.
+/// `AWS_ENDPOINT_URL_S3`, `AWS_USE_FIPS_ENDPOINT`, `AWS_USE_DUALSTACK_ENDPOINT`, `AWS_REQUEST_CHECKSUM_CALCULATION` and
+/// `AWS_RESPONSE_CHECKSUM_VALIDATION`.
 ///
 /// Profiles and the chain of all other sources of credentials are not linked: no function has them.
 pub fn environment() -> SdkConfig {
     let is_true = |name| variable(name).map(|value| value.trim().eq_ignore_ascii_case("true"));
+    let region = variable("AWS_REGION").or_else(|| variable("AWS_DEFAULT_REGION"));
+    if region.is_none() {
+        tracing::error!(
+            "AWS_REGION is not set: no request can be signed; Lambda sets it, and so does events/local.env"
+        );
+    }
     let mut config = SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())
         .http_client(https::client())
         .credentials_provider(SharedCredentialsProvider::new(EnvironmentVariableCredentialsProvider::new()))
-        .region(variable("AWS_REGION").or_else(|| variable("AWS_DEFAULT_REGION")).map(Region::new))
+        .region(region.map(Region::new))
         .service_config(OfService);
+    config.set_request_checksum_calculation(
+        variable("AWS_REQUEST_CHECKSUM_CALCULATION").and_then(|text| text.parse().ok()),
+    );
+    config.set_response_checksum_validation(
+        variable("AWS_RESPONSE_CHECKSUM_VALIDATION").and_then(|text| text.parse().ok()),
+    );
     config.set_use_fips(is_true("AWS_USE_FIPS_ENDPOINT"));
     config.set_use_dual_stack(is_true("AWS_USE_DUALSTACK_ENDPOINT"));
     config.build()

@@ -49,6 +49,12 @@ const fn optional(name: &'static str, kind: Kind, says: &'static str) -> Field {
     Field { name, required: false, kind, says }
 }
 
+const TIMESTAMP: Field = optional(
+    "timestamp",
+    Kind::Time,
+    "When: ISO 8601, or a number since 1970: ms, or another unit that its magnitude tells. Now if absent.",
+);
+
 /// An event's.
 pub(super) const EVENT: &[Field] = &[
     required("appId", Kind::Text(activity::APP_LIMIT), "The app."),
@@ -57,11 +63,7 @@ pub(super) const EVENT: &[Field] = &[
     required("eventName", Kind::Text(activity::NAME_LIMIT), "What."),
     optional("properties", Kind::Object, "What else there is to say."),
     optional("sessionId", Kind::Text(activity::ID_LIMIT), "In which session."),
-    optional(
-        "timestamp",
-        Kind::Time,
-        "When: ISO 8601, or since 1970 in s, ms, µs or ns, as its magnitude tells; now if absent.",
-    ),
+    TIMESTAMP,
     optional("eventId", Kind::Text(activity::ID_LIMIT), "Names the event: sent again, it counts once."),
     optional("userAgent", Kind::Text(usize::MAX), "Kept only where the deployment says so."),
     optional("ipAddress", Kind::Text(usize::MAX), "Kept only where the deployment says so."),
@@ -75,11 +77,7 @@ pub(super) const METRIC: &[Field] = &[
     required("value", Kind::Number, "The measurement."),
     optional("unit", Kind::Text(usize::MAX), "Of what; not kept."),
     optional("tags", Kind::Tags, "Names and values that metrics are filtered and grouped by."),
-    optional(
-        "timestamp",
-        Kind::Time,
-        "When: ISO 8601, or since 1970 in s, ms, µs or ns, as its magnitude tells; now if absent.",
-    ),
+    TIMESTAMP,
     optional("eventId", Kind::Text(activity::ID_LIMIT), "Names the measurement: sent again, it counts once."),
 ];
 
@@ -119,10 +117,13 @@ impl Kind {
                 Err(_) => Some("takes an object".to_owned()),
             },
             Self::Number if !is_number => Some("takes a number".to_owned()),
-            Self::Number => parse::<Raw<'_>>(raw.get().as_bytes()).and_then(|raw| metric::value(&raw)).err(),
+            Self::Number => {
+                let read = parse::<Raw<'_>>(raw.get().as_bytes()).and_then(|raw| metric::value(&raw));
+                read.err().map(|reason| reason.trim_start_matches("value ").to_owned())
+            }
             Self::Time => {
                 let read = parse::<Raw<'_>>(raw.get().as_bytes()).and_then(|raw| time::read("", &raw));
-                read.is_err().then(|| "takes ISO 8601, or a number of s, ms, µs or ns since 1970".to_owned())
+                read.is_err().then(|| "takes ISO 8601, or ms since 1970".to_owned())
             }
         }
     }

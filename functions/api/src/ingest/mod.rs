@@ -1,7 +1,7 @@
 //! What is sent over HTTP: checked whole, then committed, or handed to Kafka.
 //!
-//! One bad value refuses a request, with all that is wrong; else it counts whole, once it is answered. The streams' own decoders
-//! read the values, so that it makes no difference to a total which way a value came.
+//! One bad value refuses a request, with all that is wrong; else it counts whole, once it is answered. The streams' own
+//! decoders read the values, so that it makes no difference to a total which way a value came.
 
 pub(crate) mod fields;
 mod sent;
@@ -167,9 +167,8 @@ fn read(
         return Err(refused);
     }
     let reasons = ingested.results.iter().enumerate().filter_map(|(at, result)| Some((at, result.as_ref().err()?)));
-    let unsaid = reasons.filter(|(at, _)| !sent.wrong.contains(at));
     let mut errors = sent.errors.clone();
-    errors.extend(unsaid.map(|(at, reason)| sent.error(kind, at, reason)));
+    errors.extend(reasons.filter_map(|(at, reason)| sent.unsaid(kind, at, reason)));
     if errors.is_empty() { Ok(ingested) } else { Err(Problem::invalid(errors)) }
 }
 
@@ -205,6 +204,10 @@ async fn produce(api: &Api, kind: &Kind, sent: Sent, request: &RequestId, settin
         let reason = "there is no Kafka in this deployment; leave `async` out";
         return Err(Problem::invalid(vec![FieldError::new("async", reason)]));
     };
+    let again = match sent.idempotency_key {
+        Some(_) => "send them again, with the same Idempotency-Key",
+        None => "sent again, what has neither an eventId nor a timestamp may count twice",
+    };
     let records = sent.into_records(kind, request, settings.now_ms)?;
     let topic = if kind.many == EVENTS.many { &kafka.events_topic } else { &kafka.metrics_topic };
     kafka.producer.send(topic, records).await.map_err(|error| {
@@ -219,8 +222,7 @@ async fn produce(api: &Api, kind: &Kind, sent: Sent, request: &RequestId, settin
                     .retry_after(5)
             }
             ProduceError::Unacknowledged { .. } => {
-                let what =
-                    "Kafka did not say whether it has the records; send them again, with the same Idempotency-Key";
+                let what = format!("Kafka did not say whether it has the records; {again}");
                 Problem::new(StatusCode::SERVICE_UNAVAILABLE, what).retry_after(1)
             }
         }

@@ -1,7 +1,7 @@
 //! The body of a request that sends something.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashSet};
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
@@ -30,16 +30,31 @@ pub(super) type Members = BTreeMap<String, Box<RawValue>>;
 pub(super) struct Sent {
     /// All that is plainly wrong.
     pub(super) errors: Vec<FieldError>,
-    /// Which values it is that something is plainly wrong with.
-    pub(super) wrong: BTreeSet<usize>,
-    /// The values, as a producer would send them to the stream's topic.
-    pub(super) values: Vec<String>,
+    /// The values.
+    pub(super) values: Vec<Value>,
     /// Whether they came as a batch.
     is_batch: bool,
     /// Whether they are to be handed to Kafka.
     pub(super) is_async: bool,
     /// What names the request, if it does.
     pub(super) idempotency_key: Option<String>,
+}
+
+/// A value that is sent.
+#[derive(Debug)]
+pub(super) struct Value {
+    /// As a producer would send it to the stream's topic.
+    json: String,
+    /// Whether it is a CloudEvent, whose fields are the decoder's to check.
+    is_envelope: bool,
+    /// Whether something is plainly wrong with it.
+    is_wrong: bool,
+}
+
+impl AsRef<[u8]> for Value {
+    fn as_ref(&self) -> &[u8] {
+        self.json.as_bytes()
+    }
 }
 
 impl Sent {
@@ -82,12 +97,12 @@ impl Sent {
                 values(kind, &whole).map_err(|reason| Problem::invalid(vec![FieldError::new(kind.many, reason)]))?
             }
         };
-        let (strings, wrong) = (Vec::with_capacity(values.len()), BTreeSet::new());
-        let mut sent = Self { errors, wrong, values: strings, is_batch, is_async, idempotency_key };
+        let mut sent = Self { errors, values: Vec::with_capacity(values.len()), is_batch, is_async, idempotency_key };
         for (at, mut value) in values.into_iter().enumerate() {
             let known = sent.errors.len();
             let path = sent.path_in(kind, at);
-            if is_envelope(kind, &value) {
+            let is_envelope = kind.has_envelopes && value.get("specversion").is_some_and(|raw| raw.get() != "null");
+            if is_envelope {
                 if value.get("specversion").is_some_and(|version| version.get() != "\"1.0\"") {
                     sent.errors.push(FieldError::new(format!("{path}specversion"), "takes `1.0`"));
                 }
@@ -97,22 +112,25 @@ impl Sent {
                 fields::check(kind.fields, &value, &path, &mut sent.errors);
                 add_origin(origin, kind, &mut value, settings);
             }
-            if sent.errors.len() > known {
-                sent.wrong.insert(at);
-            }
-            sent.values.push(serde_json::to_string(&value).map_err(|error| refused(error.to_string()))?);
+            let json = serde_json::to_string(&value).map_err(|error| refused(error.to_string()))?;
+            sent.values.push(Value { json, is_envelope, is_wrong: sent.errors.len() > known });
         }
         Ok(sent)
     }
 
-    /// Why a value cannot be counted: what a decoder says of a field is that field's.
-    pub(super) fn error(&self, kind: &Kind, at: usize, reason: &str) -> FieldError {
+    /// Why the decoder does not take a value, if that is not said yet. What it says of a field is that field's.
+    pub(super) fn unsaid(&self, kind: &Kind, at: usize, reason: &str) -> Option<FieldError> {
+        let Value { is_envelope, is_wrong, .. } = *self.values.get(at)?;
         match reason.split_once(' ') {
             Some((field, reason)) if fields::has(kind.fields, field) => {
-                FieldError::new(format!("{}{field}", self.path_in(kind, at)), reason)
+                let within = if is_envelope { "data." } else { "" };
+                let field = format!("{}{within}{field}", self.path_in(kind, at));
+                let is_said = self.errors.iter().any(|error| error.field == field);
+                (!is_said).then(|| FieldError::new(field, reason))
             }
-            _ if self.is_batch => FieldError::new(format!("{}[{at}]", kind.many), reason),
-            _ => FieldError::new("(body)", reason),
+            _ if is_wrong => None,
+            _ if self.is_batch => Some(FieldError::new(format!("{}[{at}]", kind.many), reason)),
+            _ => Some(FieldError::new("(body)", reason)),
         }
     }
 
@@ -121,15 +139,18 @@ impl Sent {
         if self.is_batch { format!("{}[{at}].", kind.many) } else { String::new() }
     }
 
-    /// The values as records. What depends on when and as what the request came is written into them, so that sent
-    /// again they count once.
+    /// The values as records. What depends on when and as what the request came is written into them: sent again under
+    /// its key, they count once.
     pub(super) fn into_records(self, kind: &Kind, request: &RequestId, now_ms: i64) -> Result<Vec<Record>, Problem> {
-        let record = |(at, value): (usize, String)| {
-            let mut value: Members = serde_json::from_str(&value)?;
-            if !is_envelope(kind, &value) {
+        let mut before = HashSet::new();
+        let record = |(at, Value { json, is_envelope, .. }): (usize, Value)| {
+            let mut value: Members = serde_json::from_str(&json)?;
+            if !is_envelope {
                 let lacks = |name| value.get(name).is_none_or(|raw| matches!(raw.get(), "null" | "\"\""));
                 let (lacks_time, lacks_id) = (lacks("timestamp"), lacks("eventId"));
-                if lacks_id && (request.may_come_again || (lacks_time && kind.equals_are_one)) {
+                // Of equals that say no time, each counts.
+                let is_another = kind.equals_are_one && lacks_time && !before.insert(json);
+                if lacks_id && (request.may_come_again || is_another) {
                     let id = format!("\"{}\"", request.id_of(at));
                     value.insert("eventId".to_owned(), RawValue::from_string(id)?);
                 }
@@ -163,11 +184,6 @@ fn add_origin(origin: &Origin, kind: &Kind, value: &mut Members, settings: &Sett
             value.insert(name.to_owned(), own);
         }
     }
-}
-
-/// Whether a value is a CloudEvent, whose fields are the decoder's to check.
-fn is_envelope(kind: &Kind, value: &Members) -> bool {
-    kind.has_envelopes && value.get("specversion").is_some_and(|version| version.get() != "null")
 }
 
 fn values(kind: &Kind, whole: &Members) -> Result<Vec<Members>, String> {

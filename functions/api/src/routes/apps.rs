@@ -11,9 +11,8 @@ use tidemark_model::number::Number;
 use tidemark_model::views::event_totals::{of_type, rows_of};
 use tidemark_model::{Decimal, Key, Measures};
 use utoipa::ToSchema;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
+use super::{Route, route};
 use crate::{Answer, Api, Caller, Fresh, Now, Page, Params, Problem, Reader};
 
 /// Types that one page shows at most.
@@ -21,8 +20,8 @@ const MOST_TYPES: usize = 1_000;
 /// Apps that one page shows at most to a caller who is bound to apps: each is a request.
 const MOST_ASKED: usize = 25;
 
-pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
-    OpenApiRouter::new().routes(routes!(apps))
+pub(super) fn routes() -> Vec<Route> {
+    vec![route!(apps)]
 }
 
 /// An app's events of all time.

@@ -4,14 +4,13 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use tidemark_model::views::category::{self, CategoryMetrics};
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::listed;
+use super::{Route, route};
 use crate::{Answer, Api, Id, Now, Page, Params, Problem, ShopReader};
 
-pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
-    OpenApiRouter::new().routes(routes!(list)).routes(routes!(one))
+pub(super) fn routes() -> Vec<Route> {
+    vec![route!(list), route!(one)]
 }
 
 /// All categories with their current totals, in the order of their names.

@@ -11,23 +11,22 @@ use tidemark_model::activity::APP_LIMIT;
 use tidemark_model::time::{DAY_MS, Day, MINUTE_MS, QUARTER_MS, utc};
 use tidemark_model::views::{activity, metrics, series};
 use tidemark_model::{Key, Measures};
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::known::known;
+use super::{Route, route};
 use crate::dashboard::{Dashboard, RecentMetric, newest, newest_metrics};
 use crate::windows::{Width, Windows};
 use crate::{Answer, Api, Fresh, Id, Now, Params, Problem, Range, Reader};
 
-/// Days that a dashboard shows at most: their rows are one request.
+/// Days that a dashboard shows at most: where a page does not hold all of their rows, one request reads the rest.
 const MOST_DAYS: i64 = 92;
 /// Rows that one request shows at most; 1 MB ends it earlier.
 const PAGE: usize = 10_000;
 /// Types of one metric of which no tag set was admitted, at most.
 const OVERFLOWS: usize = 8;
 
-pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
-    OpenApiRouter::new().routes(routes!(dashboard))
+pub(super) fn routes() -> Vec<Route> {
+    vec![route!(dashboard)]
 }
 
 /// What an app's page shows at first sight.
@@ -148,6 +147,6 @@ async fn recent(
     // A window has a row for each tag set at most, and where no more are admitted one of the overflow for each type.
     let overflows = if tag_sets < api.settings.max_tag_sets { 0 } else { OVERFLOWS };
     let span = Span::between(rows, tag_sets + overflows + 1).backwards().only(&["count", "sum", "min", "max"]);
-    let (rows, goes_on) = page(api, &span, call).await?;
-    Ok(newest(&metric, &rows, goes_on))
+    let (rows, next) = api.ledger.send(|| api.ledger.store().page(&span, None), call).await?.value;
+    Ok(newest(&metric, &rows, next.is_some(), call.now_ms))
 }

@@ -1,16 +1,15 @@
 //! `/openapi.json`: the API as OpenAPI 3.1, from the routes' own code. A route says what it takes and what it answers
 //! when all goes well; what holds for every route is said here, once.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 
 use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
-use super::{guarded, open};
+use super::{Route, guarded, open, route};
 use crate::params::{LIMIT, LIMITS};
-use crate::{Answer, Api, FieldError, Fresh, Params, Problem};
+use crate::{Answer, FieldError, Fresh, Params, Problem};
 
 #[derive(OpenApi)]
 #[openapi(components(schemas(FieldError, Problem)))]
@@ -48,8 +47,8 @@ const ABOUT: &str = "Live analytics that stay exact.\n\n\
     changed. What is wrong is told as RFC 9457 says, with the request's correlation id, which the caller may choose by \
     the header `X-Correlation-Id`.";
 
-pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
-    OpenApiRouter::new().routes(routes!(description))
+pub(super) fn routes() -> Vec<Route> {
+    vec![route!(description)]
 }
 
 /// This document.
@@ -65,7 +64,8 @@ async fn description(mut params: Params) -> Result<Answer, Problem> {
 
 /// The API, described by its own code.
 pub fn openapi() -> Value {
-    let routes = OpenApiRouter::with_openapi(Shared::openapi()).merge(guarded()).merge(open());
+    let routes = guarded().chain(open()).map(|route| (route.described)());
+    let routes = routes.fold(OpenApiRouter::with_openapi(Shared::openapi()), OpenApiRouter::routes);
     let mut routes = serde_json::to_value(routes.into_openapi()).unwrap_or_default();
     let mut part = |place| routes.pointer_mut(place).map(Value::take).unwrap_or_default();
     let (mut paths, schemas) = (part("/paths"), part("/components/schemas"));

@@ -6,16 +6,15 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderName, HeaderValue, header};
 use tidemark_model::views::VIEWS;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
+use super::{Route, route};
 use crate::export::{FORMATS, Format, ROWS, Sheet, Source};
 use crate::{Answer, Api, Fresh, Id, Now, Params, Problem, Reader};
 
 const NEXT: HeaderName = HeaderName::from_static("x-next-cursor");
 
-pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
-    OpenApiRouter::new().routes(routes!(export))
+pub(super) fn routes() -> Vec<Route> {
+    vec![route!(export)]
 }
 
 /// The rows of a view that say something, under the column names of the archive.

@@ -12,16 +12,15 @@ use tidemark_model::views::seller::{self, SellerMetrics};
 use tidemark_model::views::{CURRENT, View};
 use tidemark_model::{Key, Measures};
 use utoipa::ToSchema;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
+use super::{Route, route};
 use crate::{Answer, Api, Fresh, Id, Now, Page, Params, Problem, ShopReader};
 
 /// Days that are shown where `from` is not given.
 const DAYS: i64 = 30;
 
-pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
-    OpenApiRouter::new().routes(routes!(of_seller)).routes(routes!(of_category))
+pub(super) fn routes() -> Vec<Route> {
+    vec![route!(of_seller), route!(of_category)]
 }
 
 /// Totals at the end of a day, or those of now.

@@ -1,17 +1,14 @@
 //! What apps send: events and metrics, one or many.
 
-use std::sync::Arc;
-
 use axum::response::Response;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
+use super::{Route, route};
+use crate::Problem;
 use crate::ingest::fields::{CloudEvent, NewEvent, NewEvents, NewMetric, NewMetrics};
 use crate::ingest::{EVENTS, METRICS, Sending, Taken};
-use crate::{Api, Problem};
 
-pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
-    OpenApiRouter::new().routes(routes!(event)).routes(routes!(events)).routes(routes!(metric)).routes(routes!(metrics))
+pub(super) fn routes() -> Vec<Route> {
+    vec![route!(event), route!(events), route!(metric), route!(metrics)]
 }
 
 /// Takes one event, also as a CloudEvent. It is in the user's timeline and in the totals when 201 comes back. Sent

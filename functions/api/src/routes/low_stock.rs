@@ -9,13 +9,12 @@ use tidemark_model::number::Number;
 use tidemark_model::views::Tables;
 use tidemark_model::views::low_stock::{self, LowProduct, LowStock};
 use utoipa::ToSchema;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
+use super::{Route, route};
 use crate::{Answer, Api, Fresh, Now, Params, Problem, ShopReader};
 
-pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
-    OpenApiRouter::new().routes(routes!(list))
+pub(super) fn routes() -> Vec<Route> {
+    vec![route!(list)]
 }
 
 /// A page of the list, and how many are on all its pages.

@@ -1,7 +1,7 @@
 //! `/metrics`: how the deployment does, for Prometheus.
 //!
 //! Every number comes from the tables, strongly consistent. So it is the same from every instance of the function,
-//! goes on after a restart.
+//! and goes on after a restart.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -16,9 +16,8 @@ use tidemark_ledger::{Call, Cursor, LaneStats, Store};
 use tidemark_model::set_aside::Fault;
 use tidemark_model::views::{CURRENT, event_totals, rejects};
 use tidemark_model::{Key, Measures};
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
+use super::{Route, route};
 use crate::exposition::{CONTENT_TYPE, Observed, counter, gauge, histogram, text};
 use crate::{Api, Now, Operator, Params, Problem};
 
@@ -29,8 +28,8 @@ const MOST_SHOWN: usize = 1_000;
 /// Bytes of a label's value that comes from data: a type or service of a longer name is not shown.
 const LONGEST_LABEL: usize = 200;
 
-pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
-    OpenApiRouter::new().routes(routes!(metrics))
+pub(super) fn routes() -> Vec<Route> {
+    vec![route!(metrics)]
 }
 
 /// How the deployment does, in Prometheus's text format.
@@ -108,7 +107,11 @@ fn errors(rejects: &[(Key, Measures)]) -> MetricFamily {
     let samples = |(key, row): &(Key, Measures)| {
         let topic = key.id(rejects::VIEW.kind, CURRENT)?.into_string();
         let of_reason = move |(reason, n): (&str, f64)| ([("type", topic.clone()), ("reason", reason.to_owned())], n);
-        Some(Fault::ALL.map(|fault| (fault.word(), row.get(fault.word()).to_f64())).into_iter().map(of_reason))
+        let known = Fault::ALL.map(|fault| (fault.word(), row.get(fault.word()).to_f64()));
+        // What an earlier release has set aside.
+        let rest = row.get("records").to_f64() - known.iter().map(|(_, n)| n).sum::<f64>();
+        let rest = Some(("unknown", rest)).filter(|(_, n)| *n > 0.0);
+        Some(known.into_iter().chain(rest).map(of_reason))
     };
     let help = "Records that could not be counted, by topic: of topics without a stream, without JSON, or refused by \
                 their stream. Each lies in the quarantine with its reason.";

@@ -6,14 +6,13 @@ use axum::extract::State;
 use tidemark_model::number::Number;
 use tidemark_model::views::order_status;
 use tidemark_model::views::summary::{self, Summary};
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::listed::document;
+use super::{Route, route};
 use crate::{Answer, Api, Fresh, Now, Params, Problem, ShopReader};
 
-pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
-    OpenApiRouter::new().routes(routes!(status)).routes(routes!(all))
+pub(super) fn routes() -> Vec<Route> {
+    vec![route!(status), route!(all)]
 }
 
 /// How many orders there are of each status.

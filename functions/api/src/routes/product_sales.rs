@@ -4,14 +4,13 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use tidemark_model::views::product_sales::{self, ProductSales};
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::listed;
+use super::{Route, route};
 use crate::{Answer, Api, Id, Now, Page, Params, Problem, ShopReader};
 
-pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
-    OpenApiRouter::new().routes(routes!(top)).routes(routes!(one))
+pub(super) fn routes() -> Vec<Route> {
+    vec![route!(top), route!(one)]
 }
 
 /// The products with the highest revenue, the highest first.

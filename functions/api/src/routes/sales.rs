@@ -5,17 +5,16 @@ use std::sync::Arc;
 use axum::extract::State;
 use tidemark_ledger::dynamo::Span;
 use tidemark_model::views::daily_sales::{self, DailySales};
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::listed::documents;
+use super::{Route, route};
 use crate::{Answer, Api, Fresh, Now, Page, Params, Problem, ShopReader};
 
 /// Days that are shown where `from` is not given.
 const DAYS: i64 = 30;
 
-pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
-    OpenApiRouter::new().routes(routes!(daily))
+pub(super) fn routes() -> Vec<Route> {
+    vec![route!(daily)]
 }
 
 /// The days on which orders were made, from one to another, both among them; at most 366.

@@ -12,10 +12,9 @@ use tidemark_model::number::Number;
 use tidemark_model::time::{DAY_MS, MINUTE_MS, utc};
 use tidemark_model::{Decimal, Measures};
 use utoipa::ToSchema;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::known::known;
+use super::{Route, route};
 use crate::aggregation::Aggregation;
 use crate::measured::{ByWindow, Group, Question, minutes};
 use crate::windows::{MOST, Width, Windows};
@@ -24,8 +23,8 @@ use crate::{Answer, Api, FieldError, Fresh, Now, Params, Problem, Range, Reader}
 /// Series of one answer at most.
 const MOST_SERIES: usize = 100;
 
-pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
-    OpenApiRouter::new().routes(routes!(metrics))
+pub(super) fn routes() -> Vec<Route> {
+    vec![route!(metrics)]
 }
 
 /// A metric over a range of time.

@@ -8,15 +8,14 @@ use serde::Serialize;
 use tidemark_model::activity::{APP_LIMIT, Event};
 use tidemark_model::time::utc;
 use utoipa::ToSchema;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::known::known;
+use super::{Route, route};
 use crate::timeline::{Question, page};
 use crate::{Answer, Api, Fresh, Id, Now, Page, Params, Problem, Reader};
 
-pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
-    OpenApiRouter::new().routes(routes!(events))
+pub(super) fn routes() -> Vec<Route> {
+    vec![route!(events)]
 }
 
 /// One event of a timeline.

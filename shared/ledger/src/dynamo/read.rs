@@ -15,7 +15,7 @@ use crate::{Answer, Floor, Metered, Page, Segment, Store, StoreError, Units};
 
 /// Before keys are asked for again that a throttled read left out.
 const PAUSE: Duration = Duration::from_millis(50);
-/// Places of a ranking that are read at once beyond those wanted, for equals of the last.
+/// Places of a ranking that are read first beyond those wanted, for equals of the last.
 const ROOM: usize = 10;
 
 impl DynamoStore {
@@ -137,7 +137,6 @@ impl DynamoStore {
             .scan_index_forward(false)
             .expression_attribute_names("#board", "board")
             .expression_attribute_values(":board", string(ranking.board))
-            .limit(i32::try_from(most.saturating_add(ROOM)).unwrap_or(i32::MAX))
             .return_consumed_capacity(ReturnConsumedCapacity::Total);
         let mut condition = "#board = :board".to_owned();
         if let Some(floor) = floor {
@@ -146,9 +145,11 @@ impl DynamoStore {
                 .expression_attribute_names("#rank", "rank")
                 .expression_attribute_values(":floor", number(floor));
         }
-        let mut pages = request.key_condition_expression(condition).into_paginator().send();
+        request = request.key_condition_expression(condition);
         let mut ranked: Vec<(Decimal, Key)> = Vec::new();
-        'pages: while let Some(page) = pages.next().await {
+        let (mut after, mut limit) = (None, i32::try_from(most.saturating_add(ROOM)).ok());
+        'pages: loop {
+            let page = request.clone().set_exclusive_start_key(after).set_limit(limit).send().await;
             let page = page.map_err(|e| store_error("Query", table, e))?;
             units += read_units(page.consumed_capacity());
             for item in page.items() {
@@ -159,6 +160,11 @@ impl DynamoStore {
                     break 'pages;
                 }
                 ranked.push((rank, reading.key()?));
+            }
+            // Many equals are read by whole pages.
+            (after, limit) = (page.last_evaluated_key, None);
+            if after.is_none() {
+                break;
             }
         }
         let keys: Vec<Key> = ranked.into_iter().map(|(_, key)| key).collect();

@@ -50,8 +50,11 @@ pub struct Rejects {
 fn rows(state: &State, contribution: &mut Contribution) {
     let State::SetAside(set_aside) = state else { return };
     let redriven = if set_aside.redriven { ONE } else { Decimal::ZERO };
-    let measures = [("records", ONE), (set_aside.fault.word(), ONE), ("redriven", redriven)];
-    contribution.add(Key::of(KIND, &set_aside.topic, CURRENT), measures);
+    let key = Key::of(KIND, &set_aside.topic, CURRENT);
+    if let Some(fault) = set_aside.fault {
+        contribution.add(key.clone(), [(fault.word(), ONE)]);
+    }
+    contribution.add(key, [("records", ONE), ("redriven", redriven)]);
 }
 
 fn document(tables: &Tables) -> serde_json::Result<Box<RawValue>> {
