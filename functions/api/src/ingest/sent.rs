@@ -142,15 +142,15 @@ impl Sent {
     /// The values as records. What depends on when and as what the request came is written into them: sent again under
     /// its key, they count once.
     pub(super) fn into_records(self, kind: &Kind, request: &RequestId, now_ms: i64) -> Result<Vec<Record>, Problem> {
-        let mut before = HashSet::new();
+        let mut before: HashSet<serde_json::Value> = HashSet::new();
         let record = |(at, Value { json, is_envelope, .. }): (usize, Value)| {
             let mut value: Members = serde_json::from_str(&json)?;
             if !is_envelope {
                 let lacks = |name| value.get(name).is_none_or(|raw| matches!(raw.get(), "null" | "\"\""));
                 let (lacks_time, lacks_id) = (lacks("timestamp"), lacks("eventId"));
                 // Of equals that say no time, each counts.
-                let is_another = kind.equals_are_one && lacks_time && !before.insert(json);
-                if lacks_id && (request.may_come_again || is_another) {
+                let mut is_another = || serde_json::from_str(&json).map_or(true, |content| !before.insert(content));
+                if lacks_id && (request.may_come_again || (kind.equals_are_one && lacks_time && is_another())) {
                     let id = format!("\"{}\"", request.id_of(at));
                     value.insert("eventId".to_owned(), RawValue::from_string(id)?);
                 }
