@@ -120,7 +120,7 @@ fn bad_tracked() -> Vec<Case> {
         case(but(json!({"eventId": {"a": 1}})), "eventId {\"a\":1} is not a whole number"),
         case(event.to_string().replace("\"u\"", "\"\\ud800\""), "userId is no Unicode text"),
         case(with_text("\\ud800"), "hex escape"),
-        case(with_text(&"x".repeat(256 << 10)), "properties or data are longer than 131072 bytes"),
+        case(with_text(&"x".repeat(256 << 10)), "properties are longer than 131072 bytes"),
         case(but(json!({"timestamp": "yesterday"})), "timestamp `yesterday` is not a time"),
         case(but(json!({"timestamp": true})), "timestamp true is not a time"),
         case(but(json!({"timestamp": YEAR_3000_MS})), "timestamp 32503680000000 is more than 24 h past"),

@@ -184,6 +184,10 @@ impl Write for Logged {
 async fn no_key_and_no_token_is_ever_logged_or_answered() {
     let logged = Logged::default();
     let writer = logged.clone();
+    let all = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE);
+    // Of a single subscriber, tracing lets whichever thread comes upon a line first decide whether it is ever logged, and
+    // other tests have none.
+    let _another = tracing::Dispatch::new(all.with_writer(std::io::sink).finish());
     let all = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(move || writer.clone());
     // Of this thread, on which the test runs with all that it starts.
     let _logging = tracing::subscriber::set_default(all.finish());
